@@ -1,0 +1,242 @@
+"""Configs: YAML files to frozen pydantic models.
+
+A file may say `extends: other.yaml` (relative to itself; mappings merge, everything else is replaced), use
+`${env:VAR}` and `${package:NAME}` (the folder of an installed package) inside strings, and be overridden by
+`dotted.key=value`. Unknown keys are refused. Relative paths are relative to the file they stand in.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, TypeVar
+
+import yaml
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    SerializeAsAny,
+    ValidationError,
+    model_validator,
+)
+
+from xnorm.errors import ConfigError
+from xnorm.registry import did_you_mean, find_component
+
+__all__ = [
+    "CandidatesSpec",
+    "ComponentConfig",
+    "EncoderSpec",
+    "InputPath",
+    "SourceSpec",
+    "StrictModel",
+    "read_yaml",
+    "validate",
+]
+
+M = TypeVar("M", bound=BaseModel)
+
+
+class StrictModel(BaseModel):
+    """Base of all configs: frozen, unknown keys refused with a hint, attribute docstrings become descriptions."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, protected_namespaces=())
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_unknown_keys(cls, data: Any) -> Any:
+        if isinstance(data, Mapping):
+            known = {f.alias or name for name, f in cls.model_fields.items()} | set(cls.model_fields)
+            for key in data:
+                if key not in known:
+                    raise ValueError(f"unknown key '{key}'; {did_you_mean(str(key), known)}")
+        return data
+
+
+class ComponentConfig(StrictModel):
+    """Base of the config of a component: the one place where its parameters are declared."""
+
+    seam: ClassVar[str]
+    type: str
+    """File name of the variant, or `module:Class` of your own."""
+
+
+def _resolve_component(seam: str, data: Any) -> Any:
+    if isinstance(data, ComponentConfig):
+        return data
+    if isinstance(data, str):
+        data = {"type": data}
+    if not isinstance(data, Mapping) or "type" not in data:
+        raise ValueError(f"expected a mapping with a 'type', found {data!r}")
+    try:
+        component = find_component(seam, str(data["type"]))
+    except ConfigError as e:
+        raise ValueError(str(e)) from e
+    return component.config_class.model_validate(data)
+
+
+def _spec(seam: str) -> BeforeValidator:
+    return BeforeValidator(lambda data: _resolve_component(seam, data))
+
+
+SourceSpec = Annotated[SerializeAsAny[ComponentConfig], _spec("terminology")]
+EncoderSpec = Annotated[SerializeAsAny[ComponentConfig], _spec("encoders")]
+CandidatesSpec = Annotated[SerializeAsAny[ComponentConfig], _spec("candidates")]
+
+
+InputPath = Annotated[Path, AfterValidator(Path.expanduser)]
+"""A file to read. In a config file a relative `path` is relative to that file; elsewhere to the working directory."""
+
+
+def read_yaml(path: str | Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """Read a config file: inheritance, overrides, interpolation.
+
+    Raises:
+        ConfigError: the file is missing, empty, not YAML, not a mapping, or extends itself.
+    """
+    data = _read_with_parents(Path(path), ())
+    for override in overrides:
+        _override(data, override)
+    return {k: _interpolate(v, str(path)) for k, v in data.items()}
+
+
+def validate(model: type[M], data: Mapping[str, Any], *, where: str) -> M:
+    """Make a model from plain data.
+
+    Args:
+        where: what to call the data in an error, a file name as a rule.
+
+    Raises:
+        ConfigError: with the key, the value seen and what was expected, on one line.
+    """
+    try:
+        return model.model_validate(data)
+    except ValidationError as e:
+        raise ConfigError(f"{where}: {_one_line(e)}") from e
+
+
+def _one_line(error: ValidationError) -> str:
+    """Say each problem as `key: what is wrong`."""
+    problems = []
+    for item in error.errors(include_url=False):
+        key = ".".join(str(part) for part in item["loc"])
+        message = item["msg"].removeprefix("Value error, ")
+        # a component's own errors arrive as one error with the inner location in its text
+        if isinstance(item.get("ctx", {}).get("error"), ValidationError):
+            message = _one_line(item["ctx"]["error"])
+        seen = item.get("input")
+        if item["type"] not in {"value_error", "missing"} and isinstance(seen, (str, int, float, bool)):
+            message += f" (found {seen!r})"
+        problems.append(f"{key}: {message}" if key else message)
+    return "; ".join(problems)
+
+
+def _read_with_parents(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
+    path = path.resolve()
+    if path in seen:
+        raise ConfigError(f"{path}: extends itself ({' -> '.join(p.name for p in (*seen, path))})")
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such config file") from None
+    except (OSError, UnicodeDecodeError) as e:
+        raise ConfigError(f"{path}: cannot be read: {e}") from e
+    except (yaml.YAMLError, RecursionError) as e:
+        raise ConfigError(f"{path}: not valid YAML: {' '.join(str(e).split())}") from e
+    if not isinstance(data, dict):
+        raise ConfigError(f"{path}: expected a mapping of keys to values, found {type(data).__name__}")
+    data = _anchor_paths(data, path.parent)
+    parent = data.pop("extends", None)
+    if parent is None:
+        return data
+    return _merge(_read_with_parents(path.parent / str(parent), (*seen, path)), data)
+
+
+def _anchor_paths(data: Any, folder: Path) -> Any:
+    """Make relative files absolute before configs are merged: each is relative to the file it stands in.
+
+    That is every value of a key `path`, and a `model` that is written as a path (`./e5`, `../models/e5`).
+    """
+    if isinstance(data, dict):
+        return {k: _anchor(k, v, folder) if isinstance(v, str) else _anchor_paths(v, folder) for k, v in data.items()}
+    if isinstance(data, list):
+        return [_anchor_paths(v, folder) for v in data]
+    return data
+
+
+def _anchor(key: str, value: str, folder: Path) -> str:
+    is_path = (key == "path" and not value.startswith(("~", "${"))) or (
+        key == "model" and value.startswith(("./", "../"))
+    )
+    return os.path.normpath(folder / value) if is_path else value
+
+
+def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(below)
+    for key, value in above.items():
+        old = merged.get(key)
+        merged[key] = _merge(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+    return merged
+
+
+def _override(data: dict[str, Any], override: str) -> None:
+    key, eq, text = override.partition("=")
+    if not eq or not key.strip():
+        raise ConfigError(f"override '{override}': expected KEY=VALUE, as in candidates.depth=256")
+    *parents, last = key.strip().split(".")
+    at: Any = data
+    for part in parents:
+        at = _step(at, part, override)
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as e:
+        raise ConfigError(f"override '{override}': the value is not valid YAML: {' '.join(str(e).split())}") from e
+    if isinstance(at, list):
+        at[_position(at, last, override)] = value
+    elif isinstance(at, dict):
+        at[last] = value
+    else:
+        raise ConfigError(f"override '{override}': '{'.'.join(parents)}' is a plain value and has no keys")
+
+
+def _step(at: Any, part: str, override: str) -> Any:
+    if isinstance(at, list):
+        return at[_position(at, part, override)]
+    if isinstance(at, dict):
+        return at.setdefault(part, {})
+    raise ConfigError(f"override '{override}': nothing to step into at '{part}'")
+
+
+def _position(at: list[Any], part: str, override: str) -> int:
+    if not part.isdigit() or int(part) >= len(at):
+        raise ConfigError(f"override '{override}': expected a position from 0 to {len(at) - 1}, found '{part}'")
+    return int(part)
+
+
+_REFERENCE = re.compile(r"\$\{(\w+):([^}]*)\}")
+
+
+def _interpolate(value: Any, where: str) -> Any:
+    if isinstance(value, dict):
+        return {k: _interpolate(v, where) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_interpolate(v, where) for v in value]
+    return _REFERENCE.sub(lambda m: _look_up(m[1], m[2], where), value) if isinstance(value, str) else value
+
+
+def _look_up(kind: str, name: str, where: str) -> str:
+    if kind == "env":
+        if name not in os.environ:
+            raise ConfigError(f"{where}: the environment variable {name} is not set; export {name}=... first")
+        return os.environ[name]
+    if kind == "package":
+        spec = importlib.util.find_spec(name) if name.isidentifier() else None
+        if spec is None or not spec.submodule_search_locations:
+            raise ConfigError(f"{where}: the package '{name}' is not installed; pip install {name}")
+        return str(next(iter(spec.submodule_search_locations)))
+    raise ConfigError(f"{where}: unknown reference '${{{kind}:{name}}}'; known: ${{env:VAR}}, ${{package:NAME}}")

@@ -1,0 +1,54 @@
+"""The contract of an encoder: strings in, unit vectors out."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from xnorm.config import ComponentConfig
+
+__all__ = ["Encoder", "EncoderConfig", "Vectors"]
+
+Vectors = npt.NDArray[np.float32]
+
+
+class EncoderConfig(ComponentConfig):
+    """What every encoder has."""
+
+    seam: ClassVar[str] = "encoders"
+
+
+class Encoder(ABC):
+    """Turns texts into vectors. The model is loaded when first needed, not when the object is made."""
+
+    config_class: ClassVar[type[EncoderConfig]] = EncoderConfig
+
+    def __init__(self, config: EncoderConfig) -> None:
+        self.config = config
+
+    @property
+    @abstractmethod
+    def identity(self) -> str:
+        """Name, revision and every setting that the vectors depend on: equal identities give equal vectors.
+
+        It is stored with an index, compared when the index is opened, and is the key of the vector cache.
+        """
+
+    @property
+    @abstractmethod
+    def dim(self) -> int:
+        """Number of dimensions."""
+
+    @abstractmethod
+    def encode(self, texts: Sequence[str]) -> Vectors:
+        """Return float32 vectors of shape (texts, dim) with unit length (L2); a row does not depend on its neighbours
+        beyond rounding. Callers hand in texts that are not empty, in any order; the variant batches them.
+
+        Raises:
+            MissingExtraError: a package that the encoder needs is not installed.
+            ConfigError: the model cannot be found or loaded.
+        """

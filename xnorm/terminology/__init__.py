@@ -1,0 +1,1 @@
+"""Where concepts come from: one parser a file format."""
