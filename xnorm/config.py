@@ -153,7 +153,7 @@ def _read_with_parents(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
     data = _anchor_paths(data, path.parent)
     parent = data.pop("extends", None)
     if parent is None:
-        return data
+        return dict(data)
     return _merge(_read_with_parents(path.parent / str(parent), (*seen, path)), data)
 
 

@@ -85,7 +85,7 @@ def read_terminology(config: TerminologyConfig) -> tuple[Terminology, Report]:
         builder.finish()
     terminology = builder.build()
     if not len(terminology):
-        paths = ", ".join(str(s.path) for s in config.sources)
+        paths = ", ".join(counts.path for counts in report.sources)
         raise DataError(f"no concept with a name is left of {paths}", fix="look at the filters and the languages")
     report.concepts, report.names = len(terminology), terminology.n_names
     report.retired = terminology.retired.num_rows

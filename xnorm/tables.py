@@ -134,7 +134,8 @@ class Terminology:
         if self.row(concept_id) is not None:
             return (concept_id,)
         ids = self.retired.column("id")
-        seen, todo, live = {concept_id}, [concept_id], []
+        live: list[str] = []
+        seen, todo = {concept_id}, [concept_id]
         while todo:
             at = bisect_left(_Column(ids), (current := todo.pop(0)).encode())
             if at == len(ids) or ids[at].as_py() != current:
@@ -152,13 +153,12 @@ class Terminology:
         row = self.row(concept) if isinstance(concept, str) else concept
         if row is None or not 0 <= row < len(self):
             raise KeyError(concept)
-        fields = {name: self.concepts.column(name)[row].as_py() for name in CONCEPTS.names}
+        fields: dict[str, Any] = {name: self.concepts.column(name)[row].as_py() for name in CONCEPTS.names}
         start, end = fields.pop("first_name"), int(self.first_name[row + 1])
         names = self.names.slice(start, end - start).drop_columns("concept").to_pylist()
-        return Concept(
-            names=tuple(Name(**n) for n in names),
-            **{k: tuple(v or ()) if k in ("types", "xrefs", "parents") else v for k, v in fields.items()},
-        )
+        for column in ("types", "xrefs", "parents"):
+            fields[column] = tuple(fields[column] or ())
+        return Concept(names=tuple(Name(**n) for n in names), **fields)
 
     def name_texts(self) -> list[str]:
         """Return the text of every name, in row order."""

@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import codecs
-import gzip
-import io
-import zlib
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import ClassVar, Literal, TextIO
+from typing import ClassVar, Literal
 
 from xnorm.config import ComponentConfig, InputPath
-from xnorm.errors import DataError
 
-__all__ = ["Parser", "RawConcept", "RawName", "SourceConfig", "SourceReport", "open_text"]
+__all__ = ["Parser", "RawConcept", "RawName", "SourceConfig", "SourceReport"]
 
 
 class SourceConfig(ComponentConfig):
@@ -124,49 +117,3 @@ class Parser(ABC):
         """Return an id with the configured prefix, unless it has one."""
         prefix = self.config.prefix
         return identifier if prefix is None or ":" in identifier else f"{prefix}:{identifier}"
-
-
-@contextmanager
-def open_text(path: Path) -> Iterator[TextIO]:
-    """Open a UTF-8 text file, gzip or plain, with or without a byte order mark, with universal line ends.
-
-    Raises:
-        DataError: missing, a folder, empty, not UTF-8 (with the line), or a damaged gzip file. Errors that arise
-            while the caller reads are turned into a `DataError`, too.
-    """
-    try:
-        if path.is_dir():
-            raise DataError("is a folder, expected a file", path=path)
-        with path.open("rb") as raw:
-            head = raw.read(4)
-            if not head:
-                raise DataError("is empty", path=path)
-            raw.seek(0)
-            plain = gzip.GzipFile(fileobj=raw) if head[:2] == b"\x1f\x8b" else raw
-            if head[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
-                raise DataError("is UTF-16", path=path, fix="convert it to UTF-8 (iconv -f utf-16 -t utf-8)")
-            yield io.TextIOWrapper(plain, encoding="utf-8-sig", newline=None)  # type: ignore[type-var]
-    except FileNotFoundError:
-        raise DataError("no such file", path=path) from None
-    except UnicodeDecodeError as e:
-        line = _bad_line(path)
-        raise DataError(
-            f"is not UTF-8 (byte 0x{e.object[e.start]:02x})", path=path, line=line, fix="convert it to UTF-8"
-        ) from None
-    except (EOFError, gzip.BadGzipFile, zlib.error) as e:
-        raise DataError(f"is a damaged gzip file: {e}", path=path, fix="fetch it again") from None
-    except OSError as e:
-        raise DataError(f"cannot be read: {e.strerror or e}", path=path) from e
-
-
-def _bad_line(path: Path) -> int | None:
-    """Return the first line that is not UTF-8, counted from 1."""
-    with path.open("rb") as raw:
-        plain = gzip.GzipFile(fileobj=raw) if raw.read(2) == b"\x1f\x8b" else raw
-        raw.seek(0)
-        for number, line in enumerate(plain, 1):
-            try:
-                line.decode("utf-8")
-            except UnicodeDecodeError:
-                return number
-    return None

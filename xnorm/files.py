@@ -1,0 +1,141 @@
+"""Text files from outside: opened safely, read line by line, every error with its place."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import gzip
+import io
+import json
+import sys
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TextIO
+
+from xnorm.errors import DataError
+from xnorm.registry import did_you_mean
+
+__all__ = ["open_text", "read_json_lines", "read_table", "suffix"]
+
+
+def suffix(path: Path) -> str:
+    """Return the ending of a file name in lower case, `.gz` taken off: `.jsonl` for `a.JSONL.gz`."""
+    name = path.name.lower()
+    return Path(name.removesuffix(".gz")).suffix
+
+
+@contextmanager
+def open_text(path: Path) -> Iterator[TextIO]:
+    """Open a UTF-8 text file, gzip or plain, with or without a byte order mark, with universal line ends.
+
+    The path `-` is standard input.
+
+    Raises:
+        DataError: missing, a folder, empty, not UTF-8 (with the line), or a damaged gzip file. Errors that arise
+            while the caller reads are turned into a `DataError`, too.
+    """
+    try:
+        if str(path) == "-":
+            yield io.TextIOWrapper(sys.stdin.buffer, encoding="utf-8-sig", newline=None)
+            return
+        if path.is_dir():
+            raise DataError("is a folder, expected a file", path=path)
+        with path.open("rb") as raw:
+            head = raw.read(4)
+            if not head:
+                raise DataError("is empty", path=path)
+            raw.seek(0)
+            plain = gzip.GzipFile(fileobj=raw) if head[:2] == b"\x1f\x8b" else raw
+            if head[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+                raise DataError("is UTF-16", path=path, fix="convert it to UTF-8 (iconv -f utf-16 -t utf-8)")
+            yield io.TextIOWrapper(plain, encoding="utf-8-sig", newline=None)
+    except FileNotFoundError:
+        raise DataError("no such file", path=path) from None
+    except UnicodeDecodeError as e:
+        line = _bad_line(path)
+        raise DataError(
+            f"is not UTF-8 (byte 0x{e.object[e.start]:02x})", path=path, line=line, fix="convert it to UTF-8"
+        ) from None
+    except (EOFError, gzip.BadGzipFile, zlib.error) as e:
+        raise DataError(f"is a damaged gzip file: {e}", path=path, fix="fetch it again") from None
+    except OSError as e:
+        raise DataError(f"cannot be read: {e.strerror or e}", path=path) from e
+
+
+def _bad_line(path: Path) -> int | None:
+    """Return the first line that is not UTF-8, counted from 1."""
+    if str(path) == "-":
+        return None
+    with path.open("rb") as raw:
+        plain = gzip.GzipFile(fileobj=raw) if raw.read(2) == b"\x1f\x8b" else raw
+        raw.seek(0)
+        for number, line in enumerate(plain, 1):
+            try:
+                line.decode("utf-8")
+            except UnicodeDecodeError:
+                return number
+    return None
+
+
+def read_json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield (line number from 1, object) of a JSON Lines file; blank lines are passed over.
+
+    Raises:
+        DataError: a line is not JSON or not an object, or as `open_text`.
+    """
+    with open_text(path) as file:
+        for number, line in enumerate(file, 1):
+            if not line.strip():
+                continue
+            try:
+                record = json.loads(line)
+            except (ValueError, RecursionError) as e:
+                raise DataError(f"not valid JSON: {e}", path=path, line=number) from None
+            if not isinstance(record, dict):
+                raise DataError(f"expected a JSON object, found {type(record).__name__}", path=path, line=number)
+            yield number, record
+
+
+def read_table(
+    path: Path, *, delimiter: str | None = None, columns: Sequence[str] = ()
+) -> Iterator[tuple[int, dict[str, str]]]:
+    """Yield (line number from 1, row) of a CSV or TSV file with a header; blank lines are passed over.
+
+    Args:
+        delimiter: default is by the file's ending: comma for `.csv`, tab for all else.
+        columns: columns that the header must have.
+
+    Raises:
+        DataError: a wanted column is missing, a header is given twice, a row has fewer or more cells than the header,
+            a quote is never closed, or as `open_text`.
+    """
+    delimiter = delimiter or ("," if suffix(path) == ".csv" else "\t")
+    with open_text(path) as file:
+        # in TSV a quote is an ordinary character
+        quoting = csv.QUOTE_NONE if delimiter == "\t" else csv.QUOTE_MINIMAL
+        rows = csv.reader(file, delimiter=delimiter, quoting=quoting, strict=True)
+        try:
+            header = [cell.strip() for cell in next(rows, [])]
+            _check_header(header, columns, path, delimiter)
+            for row in rows:
+                if not any(cell.strip() for cell in row):
+                    continue
+                if len(row) != len(header):
+                    raise DataError(
+                        f"has {len(row)} cells, the header has {len(header)}", path=path, line=rows.line_num
+                    )
+                yield rows.line_num, dict(zip(header, row, strict=True))
+        except csv.Error as e:
+            raise DataError(f"not a valid table: {e}", path=path, line=rows.line_num) from None
+
+
+def _check_header(header: list[str], columns: Sequence[str], path: Path, delimiter: str) -> None:
+    for column in columns:
+        if column not in header:
+            hint = did_you_mean(column, header) if len(header) > 1 else f"is the delimiter {delimiter!r} right?"
+            raise DataError(f"has no column '{column}'", path=path, line=1, fix=hint)
+    for column in header:
+        if header.count(column) > 1:
+            raise DataError(f"has two columns '{column}'", path=path, line=1)
