@@ -113,9 +113,10 @@ def read_table(
     """
     delimiter = delimiter or ("," if suffix(path) == ".csv" else "\t")
     with open_text(path) as file:
-        # in TSV a quote is an ordinary character
-        quoting = csv.QUOTE_NONE if delimiter == "\t" else csv.QUOTE_MINIMAL
-        rows = csv.reader(file, delimiter=delimiter, quoting=quoting, strict=True)
+        if delimiter == "\t":  # in TSV a quote is an ordinary character
+            rows = csv.reader(file, delimiter=delimiter, quoting=csv.QUOTE_NONE)
+        else:
+            rows = csv.reader(file, delimiter=delimiter, strict=True)
         try:
             header = [cell.strip() for cell in next(rows, [])]
             _check_header(header, columns, path, delimiter)
