@@ -45,10 +45,15 @@ class Encoder(ABC):
 
     @abstractmethod
     def encode(self, texts: Sequence[str]) -> Vectors:
-        """Return float32 vectors of shape (texts, dim) with unit length (L2); a row does not depend on its neighbours
+        """Return vectors of names: float32 of shape (texts, dim) with unit length (L2); a row does not depend on its neighbours
         beyond rounding. Callers hand in texts that are not empty, in any order; the variant batches them.
 
         Raises:
             MissingExtraError: a package that the encoder needs is not installed.
             ConfigError: the model cannot be found or loaded.
         """
+
+    def encode_mentions(self, texts: Sequence[str]) -> Vectors:
+        """Return vectors of mentions, comparable with those of names; the same as `encode` unless a variant has two
+        views, as models with a query prefix do."""
+        return self.encode(texts)

@@ -1,0 +1,1 @@
+"""Who proposes concepts: one candidate generator a file."""
