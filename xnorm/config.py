@@ -35,6 +35,7 @@ __all__ = [
     "InputPath",
     "SourceSpec",
     "StrictModel",
+    "find_config",
     "read_yaml",
     "validate",
 ]
@@ -91,6 +92,24 @@ CandidatesSpec = Annotated[SerializeAsAny[ComponentConfig], _spec("candidates")]
 
 InputPath = Annotated[Path, AfterValidator(Path.expanduser)]
 """A file to read. In a config file a relative `path` is relative to that file; elsewhere to the working directory."""
+
+
+def find_config(path: str | Path) -> Path:
+    """Return the config file that a path, or the name of one that comes with xnorm, stands for.
+
+    Raises:
+        ConfigError: there is none; the message lists those that come with xnorm.
+    """
+    path = Path(path)
+    if path.exists() or path.parent != Path():
+        return path
+    package = Path(__file__).parent
+    shipped: dict[str, Path] = {}
+    for folder in (package / "configs", package.parent / "configs"):  # installed, or a checkout
+        shipped = shipped or {p.stem: p for p in folder.glob("*.yaml")}
+    if path.stem not in shipped:
+        raise ConfigError(f"{path}: no such file, and no config of that name; {did_you_mean(path.stem, shipped)}")
+    return shipped[path.stem]
 
 
 def read_yaml(path: str | Path, overrides: Sequence[str] = ()) -> dict[str, Any]:

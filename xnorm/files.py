@@ -27,10 +27,14 @@ def suffix(path: Path) -> str:
 
 
 @contextmanager
-def open_text(path: Path) -> Iterator[TextIO]:
+def open_text(path: Path, *, newline: str | None = None, empty_ok: bool = False) -> Iterator[TextIO]:
     """Open a UTF-8 text file, gzip or plain, with or without a byte order mark, with universal line ends.
 
     The path `-` is standard input.
+
+    Args:
+        newline: as of `open`: None makes every line end a line feed, an empty string leaves them as they are.
+        empty_ok: whether an empty file is a file without lines and not an error.
 
     Raises:
         DataError: missing, a folder, empty, not UTF-8 (with the line), or a damaged gzip file. Errors that arise
@@ -38,19 +42,18 @@ def open_text(path: Path) -> Iterator[TextIO]:
     """
     try:
         if str(path) == "-":
-            yield io.TextIOWrapper(sys.stdin.buffer, encoding="utf-8-sig", newline=None)
+            yield io.TextIOWrapper(sys.stdin.buffer, encoding="utf-8-sig", newline=newline)
             return
         if path.is_dir():
             raise DataError("is a folder, expected a file", path=path)
         with path.open("rb") as raw:
-            head = raw.read(4)
-            if not head:
+            head = raw.peek(4)  # not read and sought back: the path may be a pipe
+            if not head and not empty_ok:
                 raise DataError("is empty", path=path)
-            raw.seek(0)
             plain = gzip.GzipFile(fileobj=raw) if head[:2] == b"\x1f\x8b" else raw
             if head[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
                 raise DataError("is UTF-16", path=path, fix="convert it to UTF-8 (iconv -f utf-16 -t utf-8)")
-            yield io.TextIOWrapper(plain, encoding="utf-8-sig", newline=None)
+            yield io.TextIOWrapper(plain, encoding="utf-8-sig", newline=newline)
     except FileNotFoundError:
         raise DataError("no such file", path=path) from None
     except UnicodeDecodeError as e:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 
@@ -115,6 +115,17 @@ class _LangFilter:
         return self.wanted is None or lang in self.wanted or lang.partition("-")[0] in self.wanted
 
 
+class _Preferred(NamedTuple):
+    """A preferred name, and where it came from."""
+
+    text: str
+    source: int
+    """Place of the source in the config; two sources may have one label."""
+    record: int
+    """Place of the record in the source."""
+    line: int | None
+
+
 @dataclass(slots=True)
 class _Concept:
     """A concept while it is put together."""
@@ -128,8 +139,8 @@ class _Concept:
     """(text, lang, scope, source)"""
     seen: set[tuple[str, str]] = field(default_factory=set)
     """(text, lang)"""
-    preferred: dict[str, tuple[str, str, int | None]] = field(default_factory=dict)
-    """lang -> (text, source, line)"""
+    preferred: dict[str, _Preferred] = field(default_factory=dict)
+    """By language."""
 
     @property
     def display_name(self) -> str:
@@ -144,6 +155,7 @@ class _Builder:
         self.report = report
         self.concepts: dict[str, _Concept] = {}
         self.retired: dict[str, tuple[list[str], str | None, str]] = {}
+        self._merged: set[str] = set()
         self._keep_lang = _LangFilter(filters.langs)
         self._keep_scope = set(filters.scopes or SCOPES)
 
@@ -155,7 +167,8 @@ class _Builder:
             self._scopes = set()
 
     def finish(self) -> None:
-        if not self.counts.read:
+        # a table of translations may hold none yet
+        if not self.counts.read and not (self.source.overlay and self.counts.skipped):
             raise DataError("holds no concept", path=self.source.path, fix="is it a file of this type, and whole?")
 
     def add(self, raw: RawConcept) -> None:
@@ -173,7 +186,7 @@ class _Builder:
 
     def _retire(self, raw: RawConcept) -> None:
         if not self.source.overlay:
-            name = raw.names[0].text if raw.names else None
+            name = clean(raw.names[0].text) if raw.names else None
             self.retired.setdefault(raw.id, (raw.replaced_by, name, "obsolete"))
 
     def _overlaid(self, raw: RawConcept) -> _Concept | None:
@@ -197,7 +210,7 @@ class _Builder:
             concept = self.concepts[raw.id] = _Concept(self.source.label)
             self.counts.concepts += 1
         elif concept.source != self.source.label:
-            self.report.merged_concepts += 1
+            self._merged.add(raw.id)
         for own, new in ((concept.types, raw.types), (concept.xrefs, raw.xrefs), (concept.parents, raw.parents)):
             own.update(dict.fromkeys(new))
         concept.definition = concept.definition or raw.definition
@@ -224,13 +237,16 @@ class _Builder:
 
     def _preferred(self, concept: _Concept, raw: RawConcept, text: str, lang: str) -> str:
         """Return the scope of a preferred name: a concept has one in a language, the first."""
-        old = concept.preferred.setdefault(lang, (text, self.source.label, raw.line))
-        if old[0] == text:
+        new = _Preferred(text, len(self.report.sources), self.counts.read, raw.line)
+        old = concept.preferred.setdefault(lang, new)
+        if old.text == text:
             return "preferred"
-        if old[1] == self.source.label and not self.source.overlay and self.source.duplicates == "error":
-            at = "" if old[2] is None else f" (line {old[2]})"
+        # one record may have two main labels in a language, two records of a source may not
+        duplicate = old.source == new.source and old.record != new.record
+        if duplicate and not self.source.overlay and self.source.duplicates == "error":
+            at = "" if old.line is None else f" (line {old.line})"
             raise DataError(
-                f"duplicate id '{raw.id}': named {text!r} here and {old[0]!r} before{at}",
+                f"duplicate id '{raw.id}': named {text!r} here and {old.text!r} before{at}",
                 path=self.source.path,
                 line=raw.line,
                 fix="mend the file, or set `duplicates: merge` to keep the second as a further name",
@@ -239,6 +255,7 @@ class _Builder:
 
     def build(self) -> Terminology:
         ids = sorted((i for i, c in self.concepts.items() if c.names), key=str.encode)
+        self.report.merged_concepts = len(self._merged)
         self.report.without_names = len(self.concepts) - len(ids)
         kept = [self.concepts[i] for i in ids]
         columns: dict[str, list[Any]] = defaultdict(list)

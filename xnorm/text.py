@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Sequence
+from functools import lru_cache
 
-__all__ = ["clean", "lang_code"]
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["clean", "cognate", "fold", "fold_case", "hash_ngrams", "lang_code"]
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b\u2028\u2029\u2060\ufeff\ud800-\udfff]+")
 _SPACE = re.compile(r"\s+")
@@ -39,3 +44,156 @@ def lang_code(lang: str) -> str:
     code = lang.strip().lower().replace("_", "-")
     main, hyphen, rest = code.partition("-")
     return (_ISO_639_1.get(main, main) + hyphen + rest) or "und"
+
+
+def fold_case(text: str) -> str:
+    """Return a string that is equal for texts that differ only in case, Unicode form and white space (NFKC)."""
+    return clean(unicodedata.normalize("NFKC", text).casefold())
+
+
+# Letters that Unicode does not decompose into a base letter and a mark.
+_LATIN = {"ß": "ss", "æ": "ae", "œ": "oe", "ø": "o", "ł": "l", "đ": "d", "ı": "i", "þ": "th", "ð": "d", "ħ": "h"}
+# Greek as Latin and the languages of medicine borrowed it, not as it is pronounced today.
+_GREEK = dict(
+    zip("αβγδεζηθικλμνξοπρσςτυφχψω", "a b g d e z e th i c l m n x o p r s s t y ph ch ps o".split(), strict=True)
+)
+_GREEK_PAIRS = {"αι": "ae", "ει": "i", "οι": "oe", "ου": "u", "γγ": "ng", "γκ": "nc", "γχ": "nch", "γξ": "nx"}
+_CYRILLIC = dict(
+    zip(
+        "абвгґдѓеєжзиіїйјкќлљмнњопрстћуўфхцџчшщъыьэюяђ",
+        "a b v g g d g e e z z i i i i i k k l l m n n o p r s t c u u f h c g c s s _ i _ e iu ia g".split(),
+        strict=True,
+    )
+)
+_LETTERS = str.maketrans({**_LATIN, **_GREEK, **{c: t.replace("_", "") for c, t in _CYRILLIC.items()}})
+_GREEK_PAIR = re.compile("|".join(_GREEK_PAIRS))
+_KANA = re.compile("[ぁ-ゖァ-ヺー]+")
+_ACCENT = re.compile(
+    "[\u0300-\u036f\u0591-\u05c7\u064b-\u065f\u0670]"
+)  # Latin, Greek, Cyrillic; points of Hebrew, Arabic
+_NOT_WORD = re.compile(r"[\W_]+")
+# Scripts written without spaces between words (kana become Latin before).
+_UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+_UNSPACED_RUN = re.compile(f"([{_UNSPACED}]+)")
+
+
+def fold(text: str) -> str:
+    """Return lower-case words in Latin letters where that is possible, single-spaced.
+
+    Case, accents and punctuation are dropped; Greek, Cyrillic and kana are transliterated; Han, Hangul, Thai, Arabic
+    and other scripts stay. Runs of a script without spaces stand apart from their surroundings. A text without any
+    letter or digit is returned as `fold_case` has it, so that nothing but an empty text becomes empty.
+    """
+    text = fold_case(text)
+    if not text.isascii():
+        text = _KANA.sub(_romanise, text)
+        text = _ACCENT.sub("", unicodedata.normalize("NFKD", text))
+        text = _GREEK_PAIR.sub(lambda m: _GREEK_PAIRS[m[0]], text).translate(_LETTERS)
+        text = unicodedata.normalize("NFC", text)  # Hangul back into syllables
+        # marks are the vowels of Thai or Devanagari, so they are letters here
+        letters = "".join(c if c.isalnum() or unicodedata.category(c)[0] == "M" else " " for c in text)
+        folded = " ".join(_UNSPACED_RUN.sub(r" \1 ", letters).split())
+    else:
+        folded = _NOT_WORD.sub(" ", text).strip()
+    return folded or text
+
+
+@lru_cache(maxsize=4096)
+def _kana(letter: str) -> str:
+    """Return the romanisation that Unicode's own name of a kana letter gives: KATAKANA LETTER SMALL TU -> tu."""
+    return unicodedata.name(letter, "").rpartition(" ")[2].lower()
+
+
+def _romanise(match: re.Match[str]) -> str:
+    letters: list[str] = []
+    for letter in match[0]:
+        sound = _kana(letter)
+        if letter == "ー":  # prolongs the vowel before it
+            continue
+        if letters and "SMALL" in unicodedata.name(letter, "") and sound[:1] == "y":  # キャ: ki + small ya = kya
+            letters[-1] = letters[-1].rstrip("i")
+        letters.append("" if letter in "っッ" else sound)
+    return f" {''.join(letters)} "
+
+
+_COGNATES = [
+    (re.compile(pattern), replacement)
+    for pattern, replacement in (
+        (r"[ao]e", "e"),
+        (r"ph", "f"),
+        (r"sch", "sk"),
+        (r"ch|qu|ck", "k"),
+        (r"c(?=[eiy])", "s"),
+    )
+]
+_COGNATE_LETTERS = str.maketrans({"c": "k", "q": "k", "x": "ks", "y": "i", "w": "v", "j": "i", "h": "", "z": "s"})
+_DOUBLED = re.compile(r"([^\W\d_])\1+")
+
+
+def cognate(folded: str) -> str:
+    """Return a folded text in a spelling that European languages share for words of Greek and Latin origin.
+
+    Cardiomyopathy, Kardiomyopathie, miocardiopatía and καρδιομυοπάθεια differ by their languages' spelling rules more
+    than by their sounds: ph is f, th t, ch, ck, qu and hard c k, ae and oe e, y i, z s, and no letter is doubled.
+    """
+    for pattern, replacement in _COGNATES:
+        folded = pattern.sub(replacement, folded)
+    return _DOUBLED.sub(r"\1", folded.translate(_COGNATE_LETTERS)) or folded
+
+
+_HASH = np.random.Generator(np.random.PCG64(20250101)).integers(1, 2**63, 64, np.uint64) | np.uint64(1)
+"""Odd multipliers of the polynomial hash, one for each position; part of the index format."""
+
+
+def hash_ngrams(texts: Sequence[str], sizes: tuple[int, int]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint64]]:
+    """Return the character n-grams of folded texts as 64-bit hashes.
+
+    Words are padded with a space on either side and n-grams stay inside a word, as scikit-learn's `char_wb`. In runs of
+    a script without spaces n-grams are of 1 to 3 characters, for there a word may be a single one.
+
+    Args:
+        texts: single-spaced, as `fold` and `cognate` return them; not empty.
+        sizes: the least and the greatest n, from 1 to 8.
+
+    Returns:
+        The position of the text, ascending, and the hash, both of shape (n-grams,), one row an occurrence.
+    """
+    # each text is padded, and ended by a zero that no n-gram may hold
+    joined = "".join(f" {text} \0" for text in texts)
+    codes = np.frombuffer(joined.encode("utf-32-le", "surrogatepass"), np.uint32).astype(np.uint64)
+    ends = codes == 0
+    owner = np.cumsum(ends) - ends
+    spaces, unspaced = codes == 32, _is_unspaced(codes)
+    owners, hashes = [], []
+    for n in range(1, max(sizes[1], 3) + 1):
+        size = len(codes) - n + 1
+        if size <= 0:
+            break
+        windows = [slice(i, size + i) for i in range(n)]
+        # inside one text, and no space but at either end
+        inside = ~np.logical_or.reduce([ends[w] for w in windows])
+        if n > 2:
+            inside &= ~np.logical_or.reduce([spaces[w] for w in windows[1:-1]])
+        wide = np.logical_or.reduce([unspaced[w] for w in windows])
+        wanted = wide if n < sizes[0] else ~wide if n > 3 else np.ones(size, bool)
+        if n > sizes[1]:
+            wanted = wide & (n <= 3)
+        if n == 1:
+            wanted = wanted & ~spaces[windows[0]]
+        at = np.flatnonzero(inside & wanted)
+        value = np.full(len(at), n, np.uint64) * _HASH[8 * (n - 1)]
+        for i in range(n):
+            value += codes[at + i] * _HASH[8 * (n - 1) + i]
+        owners.append(owner[at])
+        hashes.append(value ^ (value >> np.uint64(31)))
+    owner, value = np.concatenate(owners), np.concatenate(hashes)
+    order = np.argsort(owner, kind="stable")
+    return owner[order], value[order]
+
+
+def _is_unspaced(codes: npt.NDArray[np.uint64]) -> npt.NDArray[np.bool_]:
+    """Return which code points belong to a script that is written without spaces."""
+    found = np.zeros(len(codes), bool)
+    for start, end in zip(_UNSPACED[0::3], _UNSPACED[2::3], strict=True):
+        found |= (codes >= ord(start)) & (codes <= ord(end))
+    return found

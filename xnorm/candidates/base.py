@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +24,8 @@ __all__ = [
     "Rows",
     "Scores",
     "best_concepts",
+    "loose_candidates",
+    "score_by_names",
     "top_k",
 ]
 
@@ -62,7 +64,7 @@ class Candidates:
 
     def sizes(self) -> npt.NDArray[np.int64]:
         """Return the number of candidates of each mention."""
-        return (self.concepts >= 0).sum(axis=1)
+        return np.asarray((self.concepts >= 0).sum(axis=1))
 
     @classmethod
     def empty(cls, n: int, k: int) -> Candidates:
@@ -111,25 +113,40 @@ class CandidateGenerator(ABC):
         """Write the index into an existing, empty folder; never as pickle."""
 
     @abstractmethod
-    def generate(self, mentions: Sequence[Mention], k: int) -> Candidates:
-        """Return the k best concepts of each mention, exactly, among those with a name that matches at all.
+    def represent(self, mentions: Sequence[Mention]) -> Any:
+        """Return mentions in the form that this generator compares with names: hashes, sparse rows, vectors.
 
         Args:
             mentions: their texts are not empty.
+        """
+
+    @abstractmethod
+    def nearest(self, queries: Any, k: int) -> Candidates:
+        """Return the k best concepts for what `represent` returned, exactly, among those that match at all.
+
+        Args:
             k: from 1 to the number of concepts.
         """
 
     @abstractmethod
-    def score(self, mentions: Sequence[Mention], concepts: Rows) -> tuple[Scores, Rows]:
-        """Return what `generate` would say of given concepts.
+    def rate(self, queries: Any, concepts: Rows) -> tuple[Scores, Rows]:
+        """Return what `nearest` would say of given concepts.
 
         Args:
             concepts: shape (mentions, m), concept rows; -1 for padding.
 
         Returns:
-            Scores and the names that won them, both of shape (mentions, m). Where nothing matches the score is that of
-            the generator's zero and the name -1; padding gets -inf and -1.
+            Scores and the names that won them, both of shape (mentions, m). Where nothing matches the score is the
+            generator's zero and the name -1; padding gets -inf and -1.
         """
+
+    def generate(self, mentions: Sequence[Mention], k: int) -> Candidates:
+        """Return the k best concepts of each mention."""
+        return self.nearest(self.represent(mentions), k)
+
+    def score(self, mentions: Sequence[Mention], concepts: Rows) -> tuple[Scores, Rows]:
+        """Return the scores of given concepts, and the names that won them."""
+        return self.rate(self.represent(mentions), concepts)
 
 
 def best_concepts(names: Rows, scores: Scores, name_concept: Rows, k: int) -> Candidates:
@@ -143,32 +160,68 @@ def best_concepts(names: Rows, scores: Scores, name_concept: Rows, k: int) -> Ca
     Returns:
         Candidates of width k. Of equal names of a concept the first in the source's order wins.
     """
-    n, m = names.shape
-    if m == 0:
-        return Candidates.empty(n, k)
-    concepts = np.where(names >= 0, name_concept[np.maximum(names, 0)], -1)
-    scores = np.where(names >= 0, np.round(scores, DECIMALS), -np.inf).astype(np.float32)
-    mention = np.repeat(np.arange(n), m)
-    order = np.lexsort((names.ravel(), -scores.ravel(), concepts.ravel(), mention))
-    sorted_concepts = concepts.ravel()[order]
-    # keep the first name of each (mention, concept)
-    first = np.ones(n * m, bool)
-    first[1:] = (sorted_concepts[1:] != sorted_concepts[:-1]) | (mention[1:] != mention[:-1])
-    keep = order[first & (sorted_concepts >= 0)]
-    return _ragged(mention[keep], concepts.ravel()[keep], scores.ravel()[keep], names.ravel()[keep], n, k)
+    mention, column = np.nonzero(names >= 0)
+    found = names[mention, column]
+    return loose_candidates(mention, name_concept[found], scores[mention, column], found, len(names), k)
 
 
-def _ragged(mention: npt.NDArray[np.int64], concepts: Rows, scores: Scores, names: Rows, n: int, k: int) -> Candidates:
-    """Sort loose (mention, concept, score, name) rows by mention, score and concept; cut each mention to k."""
+def loose_candidates(
+    mention: npt.NDArray[np.int64], concepts: Rows, scores: Scores, names: Rows, n: int, k: int
+) -> Candidates:
+    """Rank loose (mention, concept, score, name) rows: each concept of a mention once with its best row, cut to k.
+
+    Args:
+        mention, concepts, scores, names: shape (rows,), in any order.
+        n: number of mentions.
+    """
+    scores = np.round(scores, DECIMALS).astype(np.float32)
+    order = np.lexsort((names, -scores, concepts, mention))
+    mention, concepts, scores, names = mention[order], concepts[order], scores[order], names[order]
+    first = np.ones(len(mention), bool)
+    first[1:] = (concepts[1:] != concepts[:-1]) | (mention[1:] != mention[:-1])
+    mention, concepts, scores, names = mention[first], concepts[first], scores[first], names[first]
     order = np.lexsort((concepts, -scores, mention))
     mention, concepts, scores, names = mention[order], concepts[order], scores[order], names[order]
-    starts = np.searchsorted(mention, np.arange(n))
-    rank = np.arange(len(mention)) - starts[mention]
+    rank = np.arange(len(mention)) - np.searchsorted(mention, np.arange(n))[mention]
     inside = rank < k
     out = Candidates.empty(n, k)
     at = (mention[inside], rank[inside])
     out.concepts[at], out.scores[at], out.names[at] = concepts[inside], scores[inside], names[inside]
     return out
+
+
+def score_by_names(
+    concepts: Rows,
+    first_name: npt.NDArray[np.int64],
+    score_pairs: Callable[[npt.NDArray[np.int64], npt.NDArray[np.int64]], Scores],
+) -> tuple[Scores, Rows]:
+    """Score given concepts by the best of their names.
+
+    Args:
+        concepts: shape (mentions, m), concept rows; -1 for padding.
+        first_name: shape (concepts + 1,), where the names of each concept begin.
+        score_pairs: given mention positions and name rows, both of shape (pairs,), returns their scores.
+
+    Returns:
+        Scores and winning names, both of shape (mentions, m); -inf and -1 for padding.
+    """
+    scores = np.full(concepts.shape, -np.inf, np.float32)
+    winners = np.full(concepts.shape, -1, np.int32)
+    mention, column = np.nonzero(concepts >= 0)
+    if len(mention):
+        rows = concepts[mention, column]
+        starts = first_name[rows]
+        counts = first_name[rows + 1] - starts
+        begin = np.cumsum(counts) - counts
+        names = np.arange(counts.sum()) - np.repeat(begin - starts, counts)
+        pairs = np.round(score_pairs(np.repeat(mention, counts), names), DECIMALS)
+        best = np.maximum.reduceat(pairs, begin)
+        # the first name that reaches the best score
+        at = np.flatnonzero(pairs == np.repeat(best, counts))
+        owner = np.searchsorted(begin, at, "right") - 1
+        _, firsts = np.unique(owner, return_index=True)
+        scores[mention, column], winners[mention, column] = best, names[at[firsts]]
+    return scores, winners
 
 
 def top_k(concepts: Rows, scores: Scores, names: Rows, k: int) -> tuple[Candidates, npt.NDArray[np.int64]]:
@@ -177,7 +230,7 @@ def top_k(concepts: Rows, scores: Scores, names: Rows, k: int) -> tuple[Candidat
     Returns:
         The candidates, and the column that each came from, shape (mentions, k), -1 for padding.
     """
-    n, m = concepts.shape
+    n = len(concepts)
     scores = np.where(concepts >= 0, np.round(scores, DECIMALS), -np.inf).astype(np.float32)
     order = np.lexsort((concepts, -scores), axis=1)[:, :k]
     rows = np.arange(n)[:, None]

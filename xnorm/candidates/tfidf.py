@@ -1,0 +1,225 @@
+"""Character n-grams weighted by TF-IDF, cosine similarity, exact top-k by a sparse matrix product."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse as sp
+from pydantic import Field
+from sparse_dot_topn import sp_matmul_topn
+
+from xnorm.candidates.base import (
+    CandidateGenerator,
+    Candidates,
+    GeneratorConfig,
+    Rows,
+    Scores,
+    best_concepts,
+    score_by_names,
+)
+from xnorm.errors import ArtifactError
+from xnorm.progress import Progress, no_progress
+from xnorm.system import processors
+from xnorm.tables import Terminology
+from xnorm.text import cognate, fold, fold_case, hash_ngrams
+from xnorm.types import Mention
+
+__all__ = ["TfidfConfig", "TfidfGenerator"]
+
+BLOCK = 1 << 16
+"""Names analysed at a time; bounds memory while building."""
+PAIRS = 1 << 20
+"""(mention, name) pairs scored at a time."""
+ALIKE = 0.9999
+"""Highest score of a name that is not written as the mention is: so a name comes first for its own text."""
+
+
+class TfidfConfig(GeneratorConfig):
+    """Settings of the TF-IDF generator."""
+
+    type: str = "tfidf"
+    ngrams: tuple[int, int] = (2, 4)
+    """Least and greatest number of characters of an n-gram, 1 to 8. Words are padded with a space; scripts without
+    spaces always have n-grams of 1 to 3."""
+    cognates: bool = True
+    """Compare words in a spelling that European languages share (`kardiomiopati`); Greek, Cyrillic and kana are
+    transliterated either way."""
+    threads: int | None = Field(default=None, ge=1)
+    """Threads of the matrix product; default: the processors available."""
+
+
+class TfidfGenerator(CandidateGenerator):
+    """Weight of an n-gram: (1 + ln tf) * (1 + ln((1 + N) / (1 + df))), rows scaled to unit length (L2): scikit-learn's
+    `TfidfVectorizer(sublinear_tf=True)`. Every n-gram counts, however rare; n-grams that no name has are left out of
+    the mention's length."""
+
+    config_class: ClassVar[type[GeneratorConfig]] = TfidfConfig
+    config: TfidfConfig
+
+    def __init__(
+        self,
+        config: TfidfConfig,
+        terminology: Terminology,
+        vocabulary: npt.NDArray[np.uint64],
+        idf: Scores,
+        names: sp.csr_matrix,
+    ) -> None:
+        self.config = config
+        self.terminology = terminology
+        self._vocabulary = vocabulary
+        self._idf = idf
+        self._names = names
+        self._by_ngram = names.T.tocsr()
+
+    @classmethod
+    def build(
+        cls, config: GeneratorConfig, terminology: Terminology, *, progress: Progress = no_progress
+    ) -> TfidfGenerator:
+        assert isinstance(config, TfidfConfig)
+        texts = terminology.name_texts()
+        blocks = []
+        for start in range(0, len(texts), BLOCK):
+            blocks.append(_count(texts[start : start + BLOCK], config))
+            progress("counting n-grams", min(start + BLOCK, len(texts)), len(texts))
+        vocabulary = np.unique(np.concatenate([hashes for _, hashes, _ in blocks]))
+        columns = [np.searchsorted(vocabulary, hashes).astype(np.int32) for _, hashes, _ in blocks]
+        df = np.bincount(np.concatenate(columns), minlength=len(vocabulary))
+        idf = (1 + np.log((1 + len(texts)) / (1 + df))).astype(np.float32)
+        rows = [
+            _weigh(row, column, tf, idf, min(BLOCK, len(texts) - at * BLOCK))
+            for at, ((row, _, tf), column) in enumerate(zip(blocks, columns, strict=True))
+        ]
+        return cls(config, terminology, vocabulary, idf, sp.vstack(rows, format="csr"))
+
+    def save(self, folder: Path) -> None:
+        for name, array in self._files().items():
+            np.save(folder / f"{name}.npy", array, allow_pickle=False)
+
+    def _files(self) -> dict[str, npt.NDArray[Any]]:
+        names = self._names
+        return {
+            "vocabulary": self._vocabulary,
+            "idf": self._idf,
+            "indptr": names.indptr,
+            "indices": names.indices,
+            "data": names.data,
+        }
+
+    @classmethod
+    def load(cls, config: GeneratorConfig, terminology: Terminology, folder: Path) -> TfidfGenerator:
+        assert isinstance(config, TfidfConfig)
+        try:
+            files = ("vocabulary", "idf", "indptr", "indices", "data")
+            arrays = {f: np.load(folder / f"{f}.npy", allow_pickle=False) for f in files}
+            shape = (terminology.n_names, len(arrays["vocabulary"]))
+            names = sp.csr_matrix((arrays["data"], arrays["indices"], arrays["indptr"]), shape=shape)
+            names.check_format(full_check=True)
+        except (OSError, ValueError) as e:
+            raise ArtifactError(f"{folder}: cannot be read: {e}") from e
+        return cls(config, terminology, arrays["vocabulary"], arrays["idf"], names)
+
+    def vectors(self, texts: Sequence[str]) -> sp.csr_matrix:
+        """Return TF-IDF rows of shape (texts, n-grams of the index), float32, of unit length (L2) or empty."""
+        row, hashes, tf = _count(texts, self.config)
+        column = np.minimum(np.searchsorted(self._vocabulary, hashes), len(self._vocabulary) - 1)
+        known = self._vocabulary[column] == hashes
+        return _weigh(row[known], column[known].astype(np.int32), tf[known], self._idf, len(texts))
+
+    def represent(self, mentions: Sequence[Mention]) -> tuple[list[str], sp.csr_matrix]:
+        """Return the texts and their rows, (mentions, n-grams of the index)."""
+        texts = [m.text for m in mentions]
+        return texts, self.vectors(texts)
+
+    def nearest(self, queries: tuple[list[str], sp.csr_matrix], k: int) -> Candidates:
+        texts, vectors = queries
+        out = Candidates.empty(len(texts), k)
+        todo = np.arange(len(texts))
+        wanted = k + 32
+        while len(todo):
+            wanted = min(wanted, self.terminology.n_names)
+            names, scores = self._top_names(vectors[todo], wanted)
+            scores = self._lower_lookalikes(texts, todo, names, scores)
+            found = best_concepts(names, scores, self.terminology.name_concept, k)
+            out.concepts[todo], out.scores[todo], out.names[todo] = found.concepts, found.scores, found.names
+            # a mention is done when it has k concepts, or when no further name matches
+            full = (found.concepts[:, k - 1] >= 0) | (names[:, -1] < 0) | (wanted == self.terminology.n_names)
+            todo = todo[~full]
+            wanted *= 4
+        return out
+
+    def _top_names(self, vectors: sp.csr_matrix, m: int) -> tuple[Rows, Scores]:
+        """Return the m best names of each row and their scores, both (rows, m), best first, padded with -1."""
+        threads = self.config.threads or processors()
+        best = sp_matmul_topn(vectors, self._by_ngram, top_n=m, sort=True, n_threads=threads, threshold=0.0)
+        names, scores = np.full((vectors.shape[0], m), -1, np.int32), np.zeros((vectors.shape[0], m), np.float32)
+        counts = np.diff(best.indptr)
+        row = np.repeat(np.arange(vectors.shape[0]), counts)
+        column = np.arange(best.nnz) - np.repeat(best.indptr[:-1], counts)
+        names[row, column], scores[row, column] = best.indices, best.data
+        return names, scores
+
+    def _lower_lookalikes(
+        self, texts: Sequence[str], mention: npt.NDArray[np.int64], names: Rows, scores: Scores
+    ) -> Scores:
+        """Give names that share all n-grams with the mention but are written otherwise a score just below 1.
+
+        Args:
+            mention: shape (rows,), the position of each row's text in `texts`.
+            names: shape (rows, m), name rows; -1 for padding.
+            scores: shape (rows, m); changed in place.
+        """
+        row, column = np.nonzero((scores > ALIKE) & (names >= 0))
+        written = self.terminology.take("names", "text", names[row, column])
+        for r, c, name in zip(row.tolist(), column.tolist(), written, strict=True):
+            if fold_case(name) != fold_case(texts[int(mention[r])]):
+                scores[r, c] = ALIKE
+        return np.asarray(np.minimum(scores, np.float32(1)))
+
+    def rate(self, queries: tuple[list[str], sp.csr_matrix], concepts: Rows) -> tuple[Scores, Rows]:
+        texts, vectors = queries
+
+        def pairs(mention: npt.NDArray[np.int64], names: npt.NDArray[np.int64]) -> Scores:
+            scores = np.empty(len(names), np.float32)
+            for part in _parts(len(names), PAIRS):
+                products = vectors[mention[part]].multiply(self._names[names[part]])
+                scores[part] = np.asarray(products.sum(axis=1)).ravel()
+            lowered = self._lower_lookalikes(texts, mention, names[:, None].astype(np.int32), scores[:, None])
+            return np.asarray(lowered[:, 0])
+
+        scores, winners = score_by_names(concepts, self.terminology.first_name, pairs)
+        winners[scores <= 0] = -1
+        return scores, winners
+
+
+def _parts(n: int, size: int) -> Iterator[slice]:
+    return (slice(start, start + size) for start in range(0, n, size))
+
+
+def _count(
+    texts: Sequence[str], config: TfidfConfig
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint64], npt.NDArray[np.int64]]:
+    """Return (text, n-gram hash, occurrences), each pair once, ordered by text and hash."""
+    folded = [cognate(fold(t)) if config.cognates else fold(t) for t in texts]
+    row, hashes = hash_ngrams(folded, config.ngrams)
+    if not len(row):
+        return row, hashes, np.empty(0, np.int64)
+    order = np.lexsort((hashes, row))
+    row, hashes = row[order], hashes[order]
+    first = np.append(True, (row[1:] != row[:-1]) | (hashes[1:] != hashes[:-1]))
+    starts = np.flatnonzero(first)
+    return row[starts], hashes[starts], np.diff(np.append(starts, len(row)))
+
+
+def _weigh(
+    row: npt.NDArray[np.int64], column: npt.NDArray[np.int32], tf: npt.NDArray[np.int64], idf: Scores, n: int
+) -> sp.csr_matrix:
+    """Return (n, n-grams) rows of unit length from counts that are ordered by row."""
+    weights = ((1 + np.log(tf)) * idf[column]).astype(np.float32)
+    norms = np.sqrt(np.bincount(row, weights.astype(np.float64) ** 2, minlength=n))
+    weights /= norms[row].astype(np.float32)
+    indptr = np.append(0, np.cumsum(np.bincount(row, minlength=n))).astype(np.int32)
+    return sp.csr_matrix((weights, column, indptr), shape=(n, len(idf)))

@@ -1,0 +1,180 @@
+"""The command line: config in, one library call, table or file out."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import typer
+
+from xnorm import __version__
+from xnorm.errors import ConfigError, XnormError
+
+F = TypeVar("F", bound=Callable[..., None])
+
+app = typer.Typer(
+    help="Link mentions of diseases, symptoms or drugs, in any language, to the concepts of a terminology.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print no progress.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON, for scripts.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what an earlier run wrote.")]
+
+
+def _one_line_errors(command: F) -> F:
+    """Print an error that the user can mend as one line, and exit with status 2."""
+
+    @functools.wraps(command)
+    def wrapped(*args: Any, **kwargs: Any) -> None:
+        try:
+            command(*args, **kwargs)
+        except XnormError as e:
+            typer.echo(f"error: {' '.join(str(e).split())}", err=True)
+            raise typer.Exit(2) from None
+        except BrokenPipeError:  # the reader of our output has seen enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(0) from None
+        except KeyboardInterrupt:
+            typer.echo("stopped; nothing half-written is left", err=True)
+            raise typer.Exit(130) from None
+
+    return wrapped  # type: ignore[return-value]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"xnorm {__version__}")
+        raise typer.Exit()
+
+
+@app.callback()
+def _main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+@_one_line_errors
+def index(
+    config: Annotated[str, typer.Argument(help="A YAML file, or the name of a config that comes with xnorm (hpo).")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Replace keys: candidates.depth=256.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Folder to write; default: index/NAME of the config.")
+    ] = None,
+    overwrite: Overwrite = False,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Build an index from a config."""
+    from xnorm.artifact import check_writable
+    from xnorm.console import Reporter, summary
+    from xnorm.linker import KIND, Linker, LinkerConfig
+
+    settings = LinkerConfig.read(config, overrides or ())
+    target = output or Path("index") / settings.name
+    check_writable(target, kind=KIND, overwrite=overwrite)
+    with Reporter(quiet=quiet or as_json) as reporter:
+        linker = Linker.build(settings, progress=reporter)
+        linker.save(target, overwrite=overwrite)
+    about = _about(target)
+    if as_json:
+        typer.echo(json.dumps(about, indent=2, ensure_ascii=False))
+    elif not quiet:
+        summary(about, err=True)
+
+
+@app.command()
+@_one_line_errors
+def link(
+    index: Annotated[str, typer.Argument(help="An index folder, or a config: its index is built first, once.")],
+    input: Annotated[
+        Path | None,
+        typer.Argument(help="File of mentions (.txt .csv .tsv .jsonl, BigBIO, BRAT, PubTator); - is standard input."),
+    ] = None,
+    text: Annotated[list[str] | None, typer.Option("--text", "-t", help="A mention; may be given again.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="File to write; default: standard output.")
+    ] = None,
+    top_k: Annotated[int, typer.Option("--top-k", "-k", help="The most candidates for a mention.")] = 10,
+    lang: Annotated[str | None, typer.Option("--lang", help="Language of the mentions, where they name none.")] = None,
+    format: Annotated[
+        str | None, typer.Option("--format", help="jsonl, csv or tsv; default: by the ending of --output, else jsonl.")
+    ] = None,
+    input_format: Annotated[
+        str | None, typer.Option("--input-format", help="text, table, csv, tsv, jsonl, bigbio, brat, pubtator.")
+    ] = None,
+    column: Annotated[str | None, typer.Option("--column", help="Column of the mentions in a CSV or TSV file.")] = None,
+    id_column: Annotated[str | None, typer.Option("--id-column", help="Column of their ids.")] = None,
+    threshold: Annotated[float | None, typer.Option("--threshold", help="Drop candidates with a lower score.")] = None,
+    explain: Annotated[bool, typer.Option("--explain", help="Say what each generator gave (JSON Lines).")] = False,
+    overwrite: Overwrite = False,
+    quiet: Quiet = False,
+) -> None:
+    """Link mentions to concepts, best candidate first."""
+    from xnorm.console import Reporter, counts_in_words
+    from xnorm.linking import link_file, mentions_of, open_linker
+    from xnorm.output import format_of
+
+    if text and input is not None:
+        raise ConfigError(f"INPUT {input} and --text were both given; use one")
+    if input is None and not text and sys.stdin.isatty():
+        raise ConfigError("no mentions: name a file, pipe some in, or use --text")
+    options = {k: v for k, v in (("column", column), ("id_column", id_column), ("lang", lang)) if v is not None}
+    with Reporter(quiet=quiet) as reporter:
+        linker = open_linker(index, threshold=threshold, progress=reporter)
+        mentions, report = mentions_of(input, texts=text, format=input_format, options=options)
+        counts = link_file(
+            linker,
+            mentions,
+            output,
+            format=format_of(output, format),
+            top_k=top_k,
+            explain=explain,
+            overwrite=overwrite,
+            progress=reporter,
+        )
+    for line in counts_in_words(counts, report):
+        if not quiet:
+            typer.echo(line, err=True)
+
+
+@app.command()
+@_one_line_errors
+def info(
+    index: Annotated[Path, typer.Argument(help="An index folder.")],
+    verify: Annotated[bool, typer.Option("--verify", help="Check every byte of every file.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Say what is in an index, from what it was made, and how large it is."""
+    from xnorm.console import summary
+
+    about = _about(index, verify=verify or None)
+    if as_json:
+        typer.echo(json.dumps(about, indent=2, ensure_ascii=False))
+    else:
+        summary(about)
+
+
+def _about(path: Path, *, verify: bool | None = None) -> dict[str, Any]:
+    from xnorm.linker import describe
+
+    return describe(path, verify=verify)
+
+
+def main() -> None:
+    """Run the command line."""
+    app()

@@ -1,0 +1,134 @@
+"""What a person sees: progress on a terminal or in a log, and what an index holds."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+from typing import Any
+
+from xnorm.corpora.base import ReadReport
+from xnorm.linker import LinkCounts
+
+__all__ = ["Reporter", "counts_in_words", "summary"]
+
+EVERY = 5.0
+"""Seconds between two lines in a log."""
+
+
+class Reporter:
+    """A `Progress` that draws a bar on a terminal, and writes plain lines to a log.
+
+    Work that ends within half a second is not mentioned on a terminal.
+    """
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        self.quiet = quiet
+        self.live = sys.stderr.isatty()
+        self._started: dict[str, float] = {}
+        self._said: dict[str, float] = {}
+        self._bar: Any = None
+        self._tasks: dict[str, Any] = {}
+
+    def __enter__(self) -> Reporter:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        """Take a report; a total of -1 is not known."""
+        if self.quiet:
+            return
+        now = time.monotonic()
+        started = self._started.setdefault(what, now)
+        if self.live:
+            if now - started > 0.5 or what in self._tasks:
+                self._draw(what, done, total)
+        elif now - self._said.get(what, started) > EVERY or (done == total and now - started > EVERY):
+            self._said[what] = now
+            rate = f", {done / (now - started):,.0f} a second" if done else ""
+            share = f"{done:,}" if total < 0 else f"{done:,} of {total:,}"
+            sys.stderr.write(f"{what}: {share}{rate}\n")
+            sys.stderr.flush()
+
+    def _draw(self, what: str, done: int, total: int) -> None:
+        if self._bar is None:
+            from rich.console import Console
+            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+            self._bar = Progress(*columns, console=Console(stderr=True), transient=True)
+            self._bar.start()
+        if what not in self._tasks:
+            self._tasks[what] = self._bar.add_task(what, total=None if total < 0 else total)
+        self._bar.update(self._tasks[what], completed=done)
+
+
+def counts_in_words(counts: LinkCounts, report: ReadReport) -> list[str]:
+    """Return what the user should know of the mentions; nothing if all went well."""
+    lines = []
+    if counts.empty:
+        lines.append(f"{counts.empty:,} of {counts.mentions:,} mentions were empty and got an empty ranking")
+    if counts.cut:
+        lines.append(f"{counts.cut:,} of {counts.mentions:,} mentions were too long and were cut (max_chars)")
+    for verb, reasons in (("skipped", report.skipped), ("noted", report.noted)):
+        for reason, n in reasons.items():
+            places = ", ".join(report.examples.get(reason, []))
+            lines.append(f"{verb} {n:,}: {reason}" + (f" ({places}{', ...' if n > 3 else ''})" if places else ""))
+    return lines
+
+
+def summary(about: dict[str, Any], *, err: bool = False) -> None:
+    """Print what `xnorm.linker.describe` found, for people."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(stderr=err, highlight=False, soft_wrap=True)
+    table = Table.grid(padding=(0, 2))
+    for label, value in _lines(about):
+        table.add_row(label, value)
+    console.print(table)
+
+
+def _lines(about: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return (label, value) rows."""
+    lines = [
+        ("index", f"{about['index']}  ({about['bytes'] / 1e6:,.1f} MB, made by xnorm {about['xnorm_version']})"),
+        ("concepts", f"{about['concepts']:,}"),
+        ("names", f"{about['names']:,}: {_counts(about['names_by_lang'])}"),
+        ("scopes", _counts(about["names_by_scope"])),
+    ]
+    if about["concepts_by_type"]:
+        lines.append(("types", _counts(about["concepts_by_type"])))
+    if about["retired"]:
+        lines.append(("retired ids", f"{about['retired']:,}"))
+    for source in about["report"]["sources"]:
+        version = f", {source['version']}" if source["version"] else ""
+        lines.append(
+            ("source", f"{source['source']}{version}: {source['concepts']:,} concepts, {source['names']:,} names")
+        )
+        for reason, n in source["skipped"].items():
+            places = ", ".join(source["examples"].get(reason, []))
+            lines.append(
+                ("", f"skipped {n:,}: {reason}" + (f" ({places}{', ...' if n > 3 else ''})" if places else ""))
+            )
+    lines.append(("candidates", _component(about["config"]["candidates"])))
+    lines.append(("fingerprint", about["fingerprint"][:16]))
+    return lines
+
+
+def _counts(counts: dict[str, int], most: int = 8) -> str:
+    shown = [f"{key} {n:,}" for key, n in list(counts.items())[:most]]
+    return ", ".join(shown) + (f" and {len(counts) - most} more" if len(counts) > most else "")
+
+
+def _component(config: dict[str, Any]) -> str:
+    """Return a component and its parts in a few words: ensemble(tfidf, dense(use))."""
+    inner = [_component(member) for member in config.get("members", {}).values()]
+    if "encoder" in config:
+        inner.append(
+            _component(config["encoder"]) + (f" {config['encoder']['model']}" if "model" in config["encoder"] else "")
+        )
+    return config["type"] + (f"({', '.join(inner)})" if inner else "")

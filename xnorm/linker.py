@@ -1,0 +1,338 @@
+"""The linker: a terminology, a generator of candidates and a decision; built, saved, loaded, asked."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from pydantic import Field
+
+from xnorm.artifact import open_folder, write_folder
+from xnorm.candidates.base import CandidateGenerator, Candidates
+from xnorm.config import CandidatesSpec, StrictModel, find_config, read_yaml, validate
+from xnorm.errors import ArtifactError, ConfigError
+from xnorm.progress import Progress, no_progress
+from xnorm.registry import find_component
+from xnorm.sources import Report, TerminologyConfig, read_terminology
+from xnorm.tables import Terminology
+from xnorm.text import clean
+from xnorm.types import Candidate, MemberScore, Mention, Ranking
+
+__all__ = ["KIND", "DecisionConfig", "LinkCounts", "Linker", "LinkerConfig", "describe"]
+
+KIND = "index"
+BATCH = 1024
+"""Mentions linked at a time."""
+
+
+class DecisionConfig(StrictModel):
+    """When a candidate is good enough."""
+
+    threshold: float | None = None
+    """Candidates with a lower score are dropped; a mention left without any is NIL. Default: keep all."""
+
+
+class LinkerConfig(StrictModel):
+    """A config file of `xnorm index` and `xnorm link`."""
+
+    name: str = Field(pattern=r"^[\w][\w.-]*$")
+    """Name of the index; the default output is `index/<name>`."""
+    terminology: TerminologyConfig
+    """Where the concepts come from."""
+    candidates: CandidatesSpec
+    """Who proposes concepts."""
+    decision: DecisionConfig = DecisionConfig()
+    """When a candidate is good enough."""
+    max_chars: int = Field(default=1000, ge=1)
+    """Longer mentions are cut to this many characters, and counted."""
+
+    @classmethod
+    def read(cls, path: str | Path, overrides: Sequence[str] = ()) -> LinkerConfig:
+        """Read a YAML file.
+
+        A name without a folder that is no file, such as `hpo`, is one of the configs that come with xnorm.
+
+        Raises:
+            ConfigError: with the file, the key, what was found and what was expected.
+        """
+        path = find_config(path)
+        return validate(cls, read_yaml(path, overrides), where=str(path))
+
+
+@dataclass(slots=True)
+class LinkCounts:
+    """What happened to the mentions that were linked."""
+
+    mentions: int = 0
+    empty: int = 0
+    """Nothing left but white space and control characters: an empty ranking."""
+    cut: int = 0
+    """Longer than `max_chars`: only the beginning was used."""
+    nil: int = 0
+    """Mentions without any candidate, the empty ones included."""
+
+
+class Linker:
+    """Links mentions to the concepts of one terminology."""
+
+    def __init__(
+        self,
+        config: LinkerConfig,
+        terminology: Terminology,
+        generator: CandidateGenerator,
+        report: Report | Mapping[str, Any],
+    ) -> None:
+        self.config = config
+        self.terminology = terminology
+        self.generator = generator
+        self.report = report.as_dict() if isinstance(report, Report) else dict(report)
+
+    @classmethod
+    def build(
+        cls, config: LinkerConfig | Mapping[str, Any] | str | Path, *, progress: Progress = no_progress
+    ) -> Linker:
+        """Read the terminology and index its names.
+
+        Args:
+            config: a config, its plain data, or a YAML file.
+
+        Raises:
+            ConfigError, DataError, MissingExtraError: see `xnorm.errors`.
+        """
+        if isinstance(config, str | Path):
+            config = LinkerConfig.read(config)
+        elif not isinstance(config, LinkerConfig):
+            config = validate(LinkerConfig, config, where="config")
+        progress("reading the terminology", 0, 1)
+        terminology, report = read_terminology(config.terminology)
+        progress("reading the terminology", 1, 1)
+        component = find_component("candidates", config.candidates.type)
+        return cls(config, terminology, component.build(config.candidates, terminology, progress=progress), report)
+
+    def save(self, path: str | Path, *, overwrite: bool = False) -> None:
+        """Write the index folder, whole or not at all.
+
+        Raises:
+            ArtifactError: something stands there that may not be replaced, or the disk refuses.
+        """
+        about = {
+            "xnorm_version": version("xnorm"),
+            "name": self.config.name,
+            "config": self.config.model_dump(mode="json"),
+            "fingerprint": self.terminology.fingerprint,
+            "concepts": len(self.terminology),
+            "names": self.terminology.n_names,
+        }
+        with write_folder(Path(path), kind=KIND, overwrite=overwrite, about=about) as folder:
+            for part in ("terminology", "candidates"):
+                (folder / part).mkdir()
+            self.terminology.save(folder / "terminology")
+            self.generator.save(folder / "candidates")
+            report = json.dumps(self.report, indent=2, ensure_ascii=False) + "\n"
+            (folder / "terminology" / "report.json").write_text(report, encoding="utf-8")
+            settings = yaml.safe_dump(about["config"], allow_unicode=True, sort_keys=False)
+            (folder / "config.yaml").write_text(settings, encoding="utf-8")
+
+    @classmethod
+    def load(
+        cls, path: str | Path, *, verify: bool | None = None, overrides: Mapping[str, Any] | None = None
+    ) -> Linker:
+        """Open a folder that `save` or `xnorm index` wrote.
+
+        Args:
+            verify: True checks every byte against the manifest, False only sizes; None (default) checks every byte of
+                files up to 256 MB.
+            overrides: keys of the config to replace, such as `{"decision": {"threshold": 0.5}}`.
+
+        Raises:
+            ArtifactError: missing, damaged, of another format version, or made with another encoder.
+        """
+        path = Path(path)
+        manifest = open_folder(path, kind=KIND, verify=verify)
+        config = validate(LinkerConfig, {**manifest["config"], **(overrides or {})}, where=f"{path}/manifest.json")
+        terminology = Terminology.open(path / "terminology")
+        if (len(terminology), terminology.n_names) != (manifest["concepts"], manifest["names"]):
+            raise ArtifactError(f"{path}: its terminology does not fit its manifest; build it again")
+        component = find_component("candidates", config.candidates.type)
+        generator = component.load(config.candidates, terminology, path / "candidates")
+        report = json.loads((path / "terminology" / "report.json").read_text(encoding="utf-8"))
+        return cls(config, terminology, generator, report)
+
+    def link(
+        self,
+        mentions: Sequence[str | Mention],
+        *,
+        top_k: int = 64,
+        lang: str | None = None,
+        counts: LinkCounts | None = None,
+    ) -> list[Ranking]:
+        """Return one ranking for each mention, in their order.
+
+        Args:
+            mentions: strings, or `Mention` objects.
+            top_k: the most candidates a ranking has; more than the terminology has concepts is all of them.
+            lang: language of mentions that name none.
+            counts: added to, if given.
+
+        Raises:
+            ConfigError: `top_k` is below 1.
+        """
+        return list(self.stream(mentions, top_k=top_k, lang=lang, counts=counts))
+
+    def stream(
+        self,
+        mentions: Iterable[str | Mention],
+        *,
+        top_k: int = 64,
+        lang: str | None = None,
+        counts: LinkCounts | None = None,
+    ) -> Iterator[Ranking]:
+        """Yield rankings one by one while reading mentions in batches of 1,024; otherwise as `link`."""
+        for batch, candidates in self.batches(mentions, top_k=top_k, lang=lang, counts=counts):
+            sizes = candidates.sizes().tolist()
+            for row, (mention, size) in enumerate(zip(batch, sizes, strict=True)):
+                yield Ranking(mention, size, _Maker(self, candidates, row))
+
+    def batches(
+        self,
+        mentions: Iterable[str | Mention],
+        *,
+        top_k: int = 64,
+        lang: str | None = None,
+        counts: LinkCounts | None = None,
+    ) -> Iterator[tuple[list[Mention], Candidates]]:
+        """Yield mentions with their candidates as arrays, 1,024 at a time; otherwise as `link`."""
+        _check_top_k(top_k)
+        source = (_as_mention(m, lang) for m in mentions)
+        while batch := list(islice(source, BATCH)):
+            yield batch, self.candidates(batch, top_k, counts=counts)
+
+    def candidates(self, mentions: Sequence[Mention], k: int, *, counts: LinkCounts | None = None) -> Candidates:
+        """Return the candidates of mentions as arrays of shape (mentions, k), equal texts looked up once.
+
+        Raises:
+            ConfigError: `k` is below 1.
+        """
+        _check_top_k(k)
+        k = min(k, len(self.terminology))
+        position: dict[str, int] = {}
+        texts = [clean(m.text) for m in mentions]
+        cut = [len(t) > self.config.max_chars for t in texts]
+        short = [t[: self.config.max_chars] for t in texts]
+        inverse = np.array([position.setdefault(t, len(position)) if t else -1 for t in short], np.int64)
+        distinct = [Mention(t) for t in position]
+        found = self.generator.generate(distinct, k) if distinct else Candidates.empty(0, k)
+        if self.config.decision.threshold is not None:
+            found = _above(found, self.config.decision.threshold)
+        out = _spread(found, inverse, k)
+        if counts is not None:
+            counts.mentions += len(mentions)
+            counts.empty += int((inverse < 0).sum())
+            counts.cut += sum(cut)
+            counts.nil += int((out.sizes() == 0).sum())
+        return out
+
+    def views(self, candidates: Candidates, rows: slice = slice(None)) -> list[list[Candidate]]:
+        """Return the candidates of some mentions (default: all) as objects."""
+        part = candidates.concepts[rows]
+        at = np.nonzero(part >= 0)
+        concept, name = part[at], candidates.names[rows][at]
+        first = self.terminology.first_name[concept]
+        shown = np.where(name >= 0, name, first)
+        columns = [self.terminology.take("concepts", c, concept) for c in ("id", "name")]
+        columns += [self.terminology.take("names", c, shown) for c in ("text", "lang", "source")]
+        scores = candidates.scores[rows][at].tolist()
+        members = _member_views(candidates, rows, at)
+        out: list[list[Candidate]] = [[] for _ in range(len(part))]
+        for row, score, parts, cells in zip(at[0].tolist(), scores, members, zip(*columns, strict=True), strict=True):
+            identifier, preferred, matched, lang, source = cells
+            out[row].append(Candidate(identifier, preferred, round(score, 6), matched, lang, source, parts))
+        return out
+
+
+def describe(path: str | Path, *, verify: bool | None = None) -> dict[str, Any]:
+    """Say what is in an index folder, without loading its generators: plain data for JSON.
+
+    Args:
+        verify: as in `Linker.load`.
+
+    Raises:
+        ArtifactError: as `Linker.load`.
+    """
+    path = Path(path)
+    manifest = open_folder(path, kind=KIND, verify=verify)
+    terminology = Terminology.open(path / "terminology")
+    files: dict[str, dict[str, int]] = manifest["files"]
+    return {
+        "index": str(path),
+        **{key: manifest[key] for key in ("name", "format_version", "xnorm_version", "fingerprint")},
+        "concepts": len(terminology),
+        "names": terminology.n_names,
+        "retired": terminology.retired.num_rows,
+        "names_by_lang": terminology.count_by("names", "lang"),
+        "names_by_scope": terminology.count_by("names", "scope"),
+        "names_by_source": terminology.count_by("names", "source"),
+        "concepts_by_type": terminology.count_by("concepts", "types"),
+        "bytes": sum(entry["bytes"] for entry in files.values()),
+        "report": json.loads((path / "terminology" / "report.json").read_text(encoding="utf-8")),
+        "config": manifest["config"],
+    }
+
+
+class _Maker:
+    """Makes the candidates of one ranking when asked."""
+
+    __slots__ = ("candidates", "linker", "row")
+
+    def __init__(self, linker: Linker, candidates: Candidates, row: int) -> None:
+        self.linker, self.candidates, self.row = linker, candidates, row
+
+    def __call__(self) -> list[Candidate]:
+        return self.linker.views(self.candidates, slice(self.row, self.row + 1))[0]
+
+
+def _check_top_k(k: int) -> None:
+    if k < 1:
+        raise ConfigError(f"top_k: expected 1 or more, found {k}")
+
+
+def _as_mention(mention: str | Mention, lang: str | None) -> Mention:
+    if isinstance(mention, str):
+        return Mention(mention, lang=lang)
+    if not isinstance(mention, Mention):
+        raise ConfigError(f"mentions: expected strings or Mention objects, found {type(mention).__name__}")
+    return mention if mention.lang or lang is None else replace(mention, lang=lang)
+
+
+def _above(found: Candidates, threshold: float) -> Candidates:
+    """Drop candidates below a score. They are ordered by score, so what stays is on the left."""
+    low = found.scores < threshold
+    found.concepts[low], found.names[low], found.scores[low] = -1, -1, -np.inf
+    return found
+
+
+def _spread(found: Candidates, inverse: Any, k: int) -> Candidates:
+    """Give each mention the candidates of its text; -1 in `inverse` is an empty mention."""
+    if not len(found):
+        return Candidates.empty(len(inverse), k)
+    out = found.take(np.maximum(inverse, 0))
+    none = inverse < 0
+    out.concepts[none], out.names[none], out.scores[none] = -1, -1, -np.inf
+    return out
+
+
+def _member_views(candidates: Candidates, rows: slice, at: Any) -> list[dict[str, MemberScore]]:
+    """Return, for each candidate at the given positions, what each member said of it."""
+    views: list[dict[str, MemberScore]] = [{} for _ in range(len(at[0]))]
+    for name, member in candidates.members.items():
+        scores, ranks = member.scores[rows][at].tolist(), member.ranks[rows][at].tolist()
+        for view, score, rank in zip(views, scores, ranks, strict=True):
+            view[name] = MemberScore(round(score, 6), rank or None)
+    return views

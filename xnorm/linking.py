@@ -1,0 +1,97 @@
+"""A file of mentions in, a file of rankings out: what `xnorm link` does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from xnorm.artifact import open_folder
+from xnorm.config import find_config
+from xnorm.corpora.base import ReadReport
+from xnorm.errors import ArtifactError, DataError
+from xnorm.linker import KIND, LinkCounts, Linker, LinkerConfig
+from xnorm.output import open_output, writer
+from xnorm.progress import Progress, no_progress
+from xnorm.reading import reader_for
+from xnorm.types import Mention
+
+__all__ = ["link_file", "mentions_of", "open_linker"]
+
+
+def open_linker(index: str | Path, *, threshold: float | None = None, progress: Progress = no_progress) -> Linker:
+    """Open an index folder; given a config, open its index under `index/NAME`, after building it if it is not there.
+
+    Raises:
+        ArtifactError: the folder cannot be used, or was built from other settings than the config has now.
+        ConfigError, DataError: the config or its sources cannot be used.
+    """
+    overrides = {} if threshold is None else {"decision": {"threshold": threshold}}
+    if Path(index).is_dir():
+        return Linker.load(index, overrides=overrides)
+    if Path(index).suffix not in (".yaml", ".yml") and Path(index).parent != Path():
+        raise ArtifactError(f"{index}: no such index; `xnorm index CONFIG --output {index}` writes one")
+    config = LinkerConfig.read(find_config(index))
+    folder = Path("index") / config.name
+    if not folder.exists():
+        Linker.build(config, progress=progress).save(folder)
+    elif open_folder(folder, kind=KIND, verify=False)["config"] != config.model_dump(mode="json"):
+        raise ArtifactError(
+            f"{folder}: was built from other settings than {index} has now; "
+            f"`xnorm index {index} --overwrite` builds it again, or link with the folder itself"
+        )
+    return Linker.load(folder, overrides=overrides)
+
+
+def mentions_of(
+    path: Path | None,
+    *,
+    texts: Sequence[str] | None = None,
+    format: str | None = None,
+    options: Mapping[str, object] | None = None,
+) -> tuple[Iterator[Mention], ReadReport]:
+    """Return the mentions of a file (None: standard input, or the given texts), streaming, and what is counted of it.
+
+    Raises:
+        ConfigError, DataError: see `xnorm.reading.reader_for`; a bad record is raised when it is reached.
+    """
+    report = ReadReport()
+    if texts:
+        lang = str(options["lang"]) if options and "lang" in options else None
+        return iter([Mention(text, id=str(n), lang=lang) for n, text in enumerate(texts, 1)]), report
+    reader = reader_for(path or Path("-"), format=format, options=options or {})
+    return reader.mentions(report), report
+
+
+def link_file(
+    linker: Linker,
+    mentions: Iterable[Mention],
+    output: Path | None,
+    *,
+    format: str = "jsonl",
+    top_k: int = 10,
+    explain: bool = False,
+    overwrite: bool = False,
+    progress: Progress = no_progress,
+) -> LinkCounts:
+    """Link mentions and write their rankings, streaming.
+
+    Args:
+        output: the file; None is standard output.
+        format: see `xnorm.output.FORMATS`.
+
+    Raises:
+        ArtifactError: the output exists, or cannot be written; then nothing is left of it.
+        ConfigError, DataError: from the mentions.
+    """
+    counts = LinkCounts()
+    with open_output(output, overwrite=overwrite) as file:
+        write = writer(file, format, explain=explain)
+        for batch, candidates in linker.batches(mentions, top_k=top_k, counts=counts):
+            first = counts.mentions - len(batch) + 1
+            for number, (mention, ranked) in enumerate(zip(batch, linker.views(candidates), strict=True), first):
+                write(mention, mention.id or str(number), ranked)
+            progress("linking", counts.mentions, -1)
+        file.flush()
+    if not counts.mentions:
+        raise DataError("no mentions were found in the input")
+    return counts

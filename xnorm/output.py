@@ -1,0 +1,112 @@
+"""Rankings to files: JSON Lines, or a table with one row a mention."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, TextIO
+
+from xnorm.errors import ArtifactError, ConfigError
+from xnorm.files import suffix
+from xnorm.registry import did_you_mean
+from xnorm.types import Candidate, Mention
+
+__all__ = ["FORMATS", "Writer", "as_record", "format_of", "open_output", "writer"]
+
+FORMATS = ("jsonl", "csv", "tsv")
+COLUMNS = ("id", "mention", "concept_id", "name", "score", "matched_name", "lang", "source")
+
+Writer = Callable[[Mention, str, Sequence[Candidate]], None]
+"""Called with a mention, its id and its candidates, best first."""
+
+
+def format_of(path: Path | None, wanted: str | None) -> str:
+    """Return the format that the user names, or that the file's ending says; JSON Lines for anything else.
+
+    Raises:
+        ConfigError: an unknown format.
+    """
+    if wanted is not None:
+        if wanted not in FORMATS:
+            raise ConfigError(f"--format: unknown '{wanted}'; {did_you_mean(wanted, FORMATS)}")
+        return wanted
+    ending = suffix(path).removeprefix(".") if path is not None else ""
+    return ending if ending in FORMATS else "jsonl"
+
+
+@contextlib.contextmanager
+def open_output(path: Path | None, *, overwrite: bool) -> Iterator[TextIO]:
+    """Open standard output (None), or a file that takes its place only when everything has been written.
+
+    Raises:
+        ArtifactError: the file exists and may not be replaced, or cannot be written.
+    """
+    if path is None:
+        yield sys.stdout
+        return
+    if path.exists() and not overwrite:
+        raise ArtifactError(f"{path}: exists already; pass --overwrite to replace it, or choose another --output")
+    part = path.parent / f".{path.name}.part-{os.getpid()}"
+    try:
+        with part.open("w", encoding="utf-8", newline="") as file:
+            yield file
+        part.replace(path)
+    except OSError as e:
+        raise ArtifactError(f"{path}: cannot be written: {e.strerror or e}; nothing was changed") from e
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def writer(file: TextIO, format: str, *, explain: bool = False) -> Writer:
+    """Return a function that writes one mention with its candidates.
+
+    Args:
+        format: one of `FORMATS`. A table has one row a mention: its best candidate, and the ids of the others.
+        explain: also write what each member of an ensemble said of a candidate (JSON Lines only).
+    """
+    if format == "jsonl":
+        return lambda mention, identifier, candidates: _write_json(file, mention, identifier, candidates, explain)
+    table = csv.writer(file, delimiter="," if format == "csv" else "\t", lineterminator="\n")
+    table.writerow((*COLUMNS, "others"))
+
+    def write(mention: Mention, identifier: str, candidates: Sequence[Candidate]) -> None:
+        best = [str(getattr(candidates[0], column)) for column in COLUMNS[2:]] if candidates else [""] * 6
+        others = "|".join(c.concept_id for c in candidates[1:])
+        cells = [identifier, mention.text, *best, others]
+        # a cell of a TSV file holds neither tabs nor line ends
+        table.writerow(cells if format == "csv" else [" ".join(c.split()) for c in cells])
+
+    return write
+
+
+def _write_json(
+    file: TextIO, mention: Mention, identifier: str, candidates: Sequence[Candidate], explain: bool
+) -> None:
+    record = {
+        "id": identifier,
+        "mention": mention.text,
+        "candidates": [as_record(c, explain=explain) for c in candidates],
+    }
+    text = json.dumps(record, ensure_ascii=False)
+    # half of a surrogate pair, which JSON input can hold, has no UTF-8 form
+    file.write((text if text.isascii() else text.encode("utf-8", "replace").decode()) + "\n")
+
+
+def as_record(candidate: Candidate, *, explain: bool = False) -> dict[str, Any]:
+    """Return a candidate as the keys of the JSON output."""
+    record: dict[str, Any] = {
+        "concept_id": candidate.concept_id,
+        "name": candidate.name,
+        "score": candidate.score,
+        "matched_name": candidate.matched_name,
+        "lang": candidate.lang,
+        "source": candidate.source,
+    }
+    if explain and candidate.members:
+        record["members"] = {n: {"score": m.score, "rank": m.rank} for n, m in candidate.members.items()}
+    return record
