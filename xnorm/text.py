@@ -10,7 +10,7 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["clean", "cognate", "fold", "fold_case", "hash_ngrams", "lang_code"]
+__all__ = ["clean", "cognate", "fold", "fold_case", "hash_ngrams", "lang_code", "romanise_greek"]
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b\u2028\u2029\u2060\ufeff\ud800-\udfff]+")
 _SPACE = re.compile(r"\s+")
@@ -66,11 +66,13 @@ _CYRILLIC = dict(
     )
 )
 _LETTERS = str.maketrans({**_LATIN, **_GREEK, **{c: t.replace("_", "") for c, t in _CYRILLIC.items()}})
+_GREEK_LETTERS = str.maketrans(_GREEK)
+_GREEK_LETTER = "[\u0370-\u03ff\u1f00-\u1fff]"
+_GREEK_RUN = re.compile(f"{_GREEK_LETTER}+")
 _GREEK_PAIR = re.compile("|".join(_GREEK_PAIRS))
 _KANA = re.compile("[ぁ-ゖァ-ヺー]+")
-_ACCENT = re.compile(
-    "[\u0300-\u036f\u0591-\u05c7\u064b-\u065f\u0670]"
-)  # Latin, Greek, Cyrillic; points of Hebrew, Arabic
+# accents of Latin, Greek and Cyrillic; points of Hebrew and Arabic
+_ACCENT = re.compile("[\u0300-\u036f\u0591-\u05c7\u064b-\u065f\u0670]")
 _NOT_WORD = re.compile(r"[\W_]+")
 # Scripts written without spaces between words (kana become Latin before).
 _UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
@@ -87,8 +89,7 @@ def fold(text: str) -> str:
     text = fold_case(text)
     if not text.isascii():
         text = _KANA.sub(_romanise, text)
-        text = _ACCENT.sub("", unicodedata.normalize("NFKD", text))
-        text = _GREEK_PAIR.sub(lambda m: _GREEK_PAIRS[m[0]], text).translate(_LETTERS)
+        text = _ACCENT.sub("", unicodedata.normalize("NFKD", romanise_greek(text))).translate(_LETTERS)
         text = unicodedata.normalize("NFC", text)  # Hangul back into syllables
         # marks are the vowels of Thai or Devanagari, so they are letters here
         letters = "".join(c if c.isalnum() or unicodedata.category(c)[0] == "M" else " " for c in text)
@@ -96,6 +97,22 @@ def fold(text: str) -> str:
     else:
         folded = _NOT_WORD.sub(" ", text).strip()
     return folded or text
+
+
+def romanise_greek(text: str) -> str:
+    """Return a text with its Greek words in lower-case Latin letters, spelt as Latin took them over, and lone letters
+    by their names: `β-thalassaemia` becomes `beta-thalassaemia`."""
+    return _GREEK_RUN.sub(_romanise_greek_run, text) if not text.isascii() else text
+
+
+def _romanise_greek_run(match: re.Match[str]) -> str:
+    run = match[0]
+    if len(run) == 1:
+        name = unicodedata.name(unicodedata.normalize("NFD", run)[0], "").rpartition(" ")[2].lower()
+        following, before = match.string[match.end() : match.end() + 1], match.string[: match.start()][-1:]
+        return (" " if before.isalnum() else "") + name + (" " if following.isalnum() else "")
+    plain = _ACCENT.sub("", unicodedata.normalize("NFD", run.casefold()))
+    return _GREEK_PAIR.sub(lambda m: _GREEK_PAIRS[m[0]], plain).translate(_GREEK_LETTERS)
 
 
 @lru_cache(maxsize=4096)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -35,12 +35,10 @@ class EnsembleConfig(GeneratorConfig):
     members: dict[str, CandidatesSpec]
     """Generators by a name of your choice."""
     method: Literal["sum", "rrf", "max"] = "sum"
-    """How members are fused: `sum`, weighted sum of scores to the power of `power`; `rrf`, weighted reciprocal ranks;
-    `max`, the highest weighted score among the members that proposed the concept (xMEN's way)."""
-    weights: dict[str, float] = Field(default_factory=dict)
-    """Weight of a member, by its name; default 1."""
-    power: float = Field(default=1.0, gt=0)
-    """`sum` only: above 1, a member that is sure counts for more than one that is not."""
+    """How members are fused: `sum`, weighted sum of scores, divided by the sum of the weights; `rrf`, weighted
+    reciprocal ranks; `max`, the highest weighted score among the members that proposed the concept (xMEN's way)."""
+    weights: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
+    """Weight of a member, by its name; above 0, default 1."""
     depth: int = Field(default=100, ge=1)
     """Concepts taken from each member before fusion; at least the number asked for."""
     rrf_constant: float = Field(default=60.0, ge=0)
@@ -143,12 +141,12 @@ class EnsembleGenerator(CandidateGenerator):
     def _part(self, name: str, scores: Scores, ranks: Rows) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
         """Return what a member adds to the fused score."""
         weight = self.config.weights.get(name, 1.0)
-        wide = scores.astype(np.float64)
         if self.config.method == "sum":
-            return np.asarray(weight * np.sign(wide) * np.abs(wide) ** self.config.power)
+            total = sum(self.config.weights.get(member, 1.0) for member in self.members)
+            return np.asarray(scores.astype(np.float64) * (weight / total))
         if self.config.method == "rrf":
             return np.where(ranks > 0, weight / (self.config.rrf_constant + ranks), 0.0)
-        return np.where(ranks > 0, weight * wide, -np.inf)
+        return np.where(ranks > 0, weight * scores.astype(np.float64), -np.inf)
 
 
 def _union(parts: Sequence[Rows]) -> Rows:

