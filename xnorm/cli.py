@@ -112,7 +112,8 @@ def link(
     top_k: Annotated[int, typer.Option("--top-k", "-k", help="The most candidates for a mention.")] = 10,
     lang: Annotated[str | None, typer.Option("--lang", help="Language of the mentions, where they name none.")] = None,
     format: Annotated[
-        str | None, typer.Option("--format", help="jsonl, csv or tsv; default: by the ending of --output, else jsonl.")
+        str | None,
+        typer.Option("--format", help="jsonl, csv, tsv or text; default: by the ending of --output, else jsonl."),
     ] = None,
     input_format: Annotated[
         str | None, typer.Option("--input-format", help="text, table, csv, tsv, jsonl, bigbio, brat, pubtator.")

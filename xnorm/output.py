@@ -18,7 +18,7 @@ from xnorm.types import Candidate, Mention
 
 __all__ = ["FORMATS", "Writer", "as_record", "format_of", "open_output", "writer"]
 
-FORMATS = ("jsonl", "csv", "tsv")
+FORMATS = ("jsonl", "csv", "tsv", "text")
 COLUMNS = ("id", "mention", "concept_id", "name", "score", "matched_name", "lang", "source")
 
 Writer = Callable[[Mention, str, Sequence[Candidate]], None]
@@ -26,7 +26,8 @@ Writer = Callable[[Mention, str, Sequence[Candidate]], None]
 
 
 def format_of(path: Path | None, wanted: str | None) -> str:
-    """Return the format that the user names, or that the file's ending says; JSON Lines for anything else.
+    """Return the format that the user names, or that the file's ending says; else JSON Lines, but lines for people on
+    a terminal.
 
     Raises:
         ConfigError: an unknown format.
@@ -35,7 +36,9 @@ def format_of(path: Path | None, wanted: str | None) -> str:
         if wanted not in FORMATS:
             raise ConfigError(f"--format: unknown '{wanted}'; {did_you_mean(wanted, FORMATS)}")
         return wanted
-    ending = suffix(path).removeprefix(".") if path is not None else ""
+    if path is None:
+        return "text" if sys.stdout.isatty() else "jsonl"
+    ending = suffix(path).removeprefix(".")
     return ending if ending in FORMATS else "jsonl"
 
 
@@ -71,6 +74,8 @@ def writer(file: TextIO, format: str, *, explain: bool = False) -> Writer:
     """
     if format == "jsonl":
         return lambda mention, identifier, candidates: _write_json(file, mention, identifier, candidates, explain)
+    if format == "text":
+        return lambda mention, _, candidates: _write_text(file, mention, candidates)
     table = csv.writer(file, delimiter="," if format == "csv" else "\t", lineterminator="\n")
     table.writerow((*COLUMNS, "others"))
 
@@ -95,6 +100,14 @@ def _write_json(
     text = json.dumps(record, ensure_ascii=False)
     # half of a surrogate pair, which JSON input can hold, has no UTF-8 form
     file.write((text if text.isascii() else text.encode("utf-8", "replace").decode()) + "\n")
+
+
+def _write_text(file: TextIO, mention: Mention, candidates: Sequence[Candidate]) -> None:
+    file.write(f"{mention.text}\n" if candidates else f"{mention.text}\n  NIL\n")
+    width = max((len(c.concept_id) for c in candidates), default=0)
+    for c in candidates:
+        matched = "" if c.matched_name == c.name else f"  [{c.matched_name}]"
+        file.write(f"  {c.score:6.3f}  {c.concept_id:<{width}}  {c.name}{matched}\n")
 
 
 def as_record(candidate: Candidate, *, explain: bool = False) -> dict[str, Any]:

@@ -86,7 +86,7 @@ def fold(text: str) -> str:
     and other scripts stay. Runs of a script without spaces stand apart from their surroundings. A text without any
     letter or digit is returned as `fold_case` has it, so that nothing but an empty text becomes empty.
     """
-    text = fold_case(text)
+    plain = text = fold_case(text)
     if not text.isascii():
         text = _KANA.sub(_romanise, text)
         text = _ACCENT.sub("", unicodedata.normalize("NFKD", romanise_greek(text))).translate(_LETTERS)
@@ -96,7 +96,7 @@ def fold(text: str) -> str:
         folded = " ".join(_UNSPACED_RUN.sub(r" \1 ", letters).split())
     else:
         folded = _NOT_WORD.sub(" ", text).strip()
-    return folded or text
+    return folded or plain
 
 
 def romanise_greek(text: str) -> str:
@@ -143,7 +143,8 @@ _COGNATES = [
         (r"c(?=[eiy])", "s"),
     )
 ]
-_COGNATE_LETTERS = str.maketrans({"c": "k", "q": "k", "x": "ks", "y": "i", "w": "v", "j": "i", "h": "", "z": "s"})
+_COGNATE_LETTERS = str.maketrans({"c": "k", "q": "k", "x": "ks", "y": "i", "w": "v", "j": "i", "z": "s"})
+_SILENT = re.compile(r"(?<=\w)h|h(?=\w)")
 _DOUBLED = re.compile(r"([^\W\d_])\1+")
 
 
@@ -155,7 +156,8 @@ def cognate(folded: str) -> str:
     """
     for pattern, replacement in _COGNATES:
         folded = pattern.sub(replacement, folded)
-    return _DOUBLED.sub(r"\1", folded.translate(_COGNATE_LETTERS)) or folded
+    spelt = _SILENT.sub("", folded.translate(_COGNATE_LETTERS))
+    return " ".join(_DOUBLED.sub(r"\1", spelt).split()) or folded
 
 
 _HASH = np.random.Generator(np.random.PCG64(20250101)).integers(1, 2**63, 64, np.uint64) | np.uint64(1)
