@@ -9,8 +9,8 @@ from collections import Counter, defaultdict
 
 import numpy as np
 import pytest
-
 from conftest import HashConfig, HashEncoder
+
 from xnorm.candidates.base import best_concepts, loose_candidates, score_by_names, top_k
 from xnorm.config import CandidatesSpec, StrictModel
 from xnorm.errors import ArtifactError, ConfigError, DataError

@@ -9,8 +9,16 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 from xnorm.config import ComponentConfig, InputPath
+from xnorm.registry import did_you_mean
+from xnorm.types import SCOPES
 
-__all__ = ["Parser", "RawConcept", "RawName", "SourceConfig", "SourceReport"]
+__all__ = ["Parser", "RawConcept", "RawName", "SourceConfig", "SourceReport", "scope_of"]
+
+_SCOPE_WORDS = {
+    **{scope: scope for scope in SCOPES},
+    # a translated main label; names of sources that tell main names from others, and no more
+    "label": "preferred", "synonym": "exact", "entry": "exact", "inclusion": "exact",
+}  # fmt: skip
 
 
 class SourceConfig(ComponentConfig):
@@ -117,3 +125,15 @@ class Parser(ABC):
         """Return an id with the configured prefix, unless it has one."""
         prefix = self.config.prefix
         return identifier if prefix is None or ":" in identifier else f"{prefix}:{identifier}"
+
+
+def scope_of(word: str) -> str:
+    """Return the scope that a source's word means, in any case: `label` is preferred, `synonym` is exact.
+
+    Raises:
+        ValueError: no such scope; the message tells the known ones.
+    """
+    scope = _SCOPE_WORDS.get(word) or _SCOPE_WORDS.get(word.strip().lower())
+    if scope is None:
+        raise ValueError(f"unknown scope '{word}'; {did_you_mean(word.lower(), _SCOPE_WORDS)}")
+    return scope
