@@ -131,4 +131,4 @@ def _component(config: dict[str, Any]) -> str:
         inner.append(
             _component(config["encoder"]) + (f" {config['encoder']['model']}" if "model" in config["encoder"] else "")
         )
-    return config["type"] + (f"({', '.join(inner)})" if inner else "")
+    return str(config["type"]) + (f"({', '.join(inner)})" if inner else "")

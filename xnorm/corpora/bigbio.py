@@ -14,19 +14,15 @@ from pydantic import Field
 
 from xnorm.corpora.base import (
     Annotation,
-    JsonId,
-    JsonRecord,
-    JsonStrings,
-    JsonText,
     ReaderConfig,
     ReadReport,
     SpanReader,
     SpanReaderConfig,
     claim,
-    parse_record,
 )
 from xnorm.errors import DataError
 from xnorm.files import read_json_lines
+from xnorm.records import JsonId, JsonRecord, JsonStrings, JsonText, parse_record
 from xnorm.types import Document
 
 __all__ = ["BigbioConfig", "BigbioReader"]

@@ -13,20 +13,16 @@ from pydantic import Field
 
 from xnorm.corpora.base import (
     Annotation,
-    JsonId,
-    JsonRecord,
-    JsonStrings,
-    JsonText,
     ReaderConfig,
     ReadReport,
     SpanReader,
     SpanReaderConfig,
     claim,
     lone_document,
-    parse_record,
 )
 from xnorm.errors import DataError
 from xnorm.files import read_json_lines
+from xnorm.records import JsonId, JsonRecord, JsonStrings, JsonText, parse_record
 from xnorm.text import lang_code
 from xnorm.types import Document, Mention
 
