@@ -37,13 +37,16 @@ def make(terminology, **config):
 
 CONFIGS = {
     "exact": {"type": "exact"},
-    "tfidf": {"type": "tfidf"},
+    "tfidf": {"type": "tfidf", "ngrams": [3, 4]},
     "dense": {"type": "dense", "encoder": {"type": "conftest:HashEncoder"}},
     "ensemble": {
         "type": "ensemble",
         "weights": {"a": 1.0, "b": 0.6},
         "depth": 3,
-        "members": {"a": {"type": "dense", "encoder": {"type": "conftest:HashEncoder"}}, "b": {"type": "tfidf"}},
+        "members": {
+            "a": {"type": "dense", "encoder": {"type": "conftest:HashEncoder"}},
+            "b": {"type": "tfidf", "ngrams": [3, 4]},
+        },
     },
 }
 
@@ -227,9 +230,11 @@ def test_ties_break_by_concept_id(terminology):
 
 
 def test_no_mention_gets_an_empty_vector_for_lack_of_ngrams(terminology):
-    generator = make(terminology, type="tfidf", ngrams=[3, 4])
-    for name in ("糖", "貧血", "B", "+", "VSD"):
-        assert generator.vectors([name]).nnz > 0, name
+    for ngrams in ([1, 2], [3, 4], [4, 4], [5, 8]):
+        generator = make(terminology, type="tfidf", ngrams=ngrams)
+        for name in terminology.name_texts():
+            assert generator.vectors([name]).nnz > 0, (name, ngrams)
+            assert generator.generate([Mention(name)], 1).names[0, 0] >= 0
 
 
 def test_tfidf_equals_scikit_learn(tmp_path):
@@ -316,6 +321,16 @@ def test_ensemble_config_errors():
         Holder(candidates={"type": "ensemble", "members": {}})
     with pytest.raises(ValueError, match="folder name"):
         Holder(candidates={"type": "ensemble", "members": {"../x": tfidf}})
+
+
+def test_tfidf_config_errors():
+    for wrong, message in (
+        ([4, 3], "least size first"),
+        ([0, 3], "greater than or equal to 1"),
+        ([3, 9], "equal to 8"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            Holder(candidates={"type": "tfidf", "ngrams": wrong})
 
 
 def test_training_mentions(terminology, tmp_path):

@@ -167,8 +167,9 @@ _HASH = np.random.Generator(np.random.PCG64(20250101)).integers(1, 2**63, 64, np
 def hash_ngrams(texts: Sequence[str], sizes: tuple[int, int]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint64]]:
     """Return the character n-grams of folded texts as 64-bit hashes.
 
-    Words are padded with a space on either side and n-grams stay inside a word, as scikit-learn's `char_wb`. In runs of
-    a script without spaces n-grams are of 1 to 3 characters, for there a word may be a single one.
+    Words are padded with a space on either side and n-grams stay inside a word, as scikit-learn's `char_wb`; a padded
+    word that is shorter than the least n is one n-gram. In runs of a script without spaces n-grams are of 1 to 3
+    characters, for there a word may be a single one.
 
     Args:
         texts: single-spaced, as `fold` and `cognate` return them; not empty.
@@ -193,10 +194,14 @@ def hash_ngrams(texts: Sequence[str], sizes: tuple[int, int]) -> tuple[npt.NDArr
         inside = ~np.logical_or.reduce([ends[w] for w in windows])
         if n > 2:
             inside &= ~np.logical_or.reduce([spaces[w] for w in windows[1:-1]])
-        wide = np.logical_or.reduce([unspaced[w] for w in windows])
-        wanted = wide if n < sizes[0] else ~wide if n > 3 else np.ones(size, bool)
+        touches = np.logical_or.reduce([unspaced[w] for w in windows])
+        wide = touches & (n <= 3)
         if n > sizes[1]:
-            wanted = wide & (n <= 3)
+            wanted = wide
+        elif n < sizes[0]:  # and words that are too short for anything longer, whole
+            wanted = wide | (spaces[windows[0]] & spaces[windows[-1]] & (n > 2))
+        else:
+            wanted = wide | ~touches
         if n == 1:
             wanted = wanted & ~spaces[windows[0]]
         at = np.flatnonzero(inside & wanted)

@@ -25,6 +25,7 @@ __all__ = [
     "Scores",
     "best_concepts",
     "loose_candidates",
+    "names_for",
     "score_by_names",
     "top_k",
 ]
@@ -149,6 +150,11 @@ class CandidateGenerator(ABC):
         return self.rate(self.represent(mentions), concepts)
 
 
+def names_for(k: int, terminology: Terminology) -> int:
+    """Return how many names to fetch first so that k distinct concepts are likely among them."""
+    return int(1.5 * k * terminology.n_names / len(terminology)) + 32
+
+
 def best_concepts(names: Rows, scores: Scores, name_concept: Rows, k: int) -> Candidates:
     """Turn scored names into ranked concepts: each concept once, with its best name.
 
@@ -174,19 +180,28 @@ def loose_candidates(
         mention, concepts, scores, names: shape (rows,), in any order.
         n: number of mentions.
     """
-    scores = np.round(scores, DECIMALS).astype(np.float32)
-    order = np.lexsort((names, -scores, concepts, mention))
-    mention, concepts, scores, names = mention[order], concepts[order], scores[order], names[order]
-    first = np.ones(len(mention), bool)
-    first[1:] = (concepts[1:] != concepts[:-1]) | (mention[1:] != mention[:-1])
-    mention, concepts, scores, names = mention[first], concepts[first], scores[first], names[first]
-    order = np.lexsort((concepts, -scores, mention))
-    mention, concepts, scores, names = mention[order], concepts[order], scores[order], names[order]
+    if not len(mention):
+        return Candidates.empty(n, k)
+    # one row for each (mention, concept): the best score, and of the names that reach it the first
+    order = np.argsort(mention * (np.int64(concepts.max()) + 1) + concepts, kind="stable")
+    mention, concepts, names = mention[order], concepts[order], names[order]
+    points = np.rint(scores[order].astype(np.float64) * 10**DECIMALS).astype(np.int64)
+    first = np.append(True, (concepts[1:] != concepts[:-1]) | (mention[1:] != mention[:-1]))
+    starts = np.flatnonzero(first)
+    best = np.maximum.reduceat(points, starts)
+    wins = points == best[np.cumsum(first) - 1]
+    names = np.minimum.reduceat(np.where(wins, names, np.iinfo(np.int32).max), starts)
+    mention, concepts = mention[starts], concepts[starts]
+    # by mention and falling score; the sort is stable, so ties stay ordered by concept
+    span = np.int64(best.max() - best.min() + 1)
+    order = np.argsort(mention * span + (best.max() - best), kind="stable")
+    mention, concepts, best, names = mention[order], concepts[order], best[order], names[order]
     rank = np.arange(len(mention)) - np.searchsorted(mention, np.arange(n))[mention]
     inside = rank < k
     out = Candidates.empty(n, k)
     at = (mention[inside], rank[inside])
-    out.concepts[at], out.scores[at], out.names[at] = concepts[inside], scores[inside], names[inside]
+    out.concepts[at], out.names[at] = concepts[inside], names[inside]
+    out.scores[at] = best[inside] / 10**DECIMALS
     return out
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -19,6 +20,7 @@ from xnorm.candidates.base import (
     Rows,
     Scores,
     best_concepts,
+    names_for,
     score_by_names,
 )
 from xnorm.config import EncoderSpec
@@ -27,12 +29,13 @@ from xnorm.encoders.base import Encoder, Vectors
 from xnorm.errors import ArtifactError
 from xnorm.progress import Progress, no_progress
 from xnorm.registry import find_component
+from xnorm.system import processors
 from xnorm.tables import Terminology
 from xnorm.types import Mention
 
 __all__ = ["DenseConfig", "DenseGenerator"]
 
-PAIRS = 1 << 16
+PAIRS = 1 << 13
 """(mention, name) pairs scored at a time; bounds memory."""
 
 
@@ -114,7 +117,7 @@ class DenseGenerator(CandidateGenerator):
     def nearest(self, queries: Vectors, k: int) -> Candidates:
         out = Candidates.empty(len(queries), k)
         todo = np.arange(len(queries))
-        wanted = k + k // 2 + 32
+        wanted = names_for(k, self.terminology)
         while len(todo):
             wanted = min(wanted, self.terminology.n_names)
             scores, names = self._searcher.search(queries[todo], wanted)
@@ -127,11 +130,13 @@ class DenseGenerator(CandidateGenerator):
 
     def rate(self, queries: Vectors, concepts: Rows) -> tuple[Scores, Rows]:
         def pairs(mention: npt.NDArray[np.int64], names: npt.NDArray[np.int64]) -> Scores:
-            scores = np.empty(len(names), np.float32)
-            for start in range(0, len(names), PAIRS):
+            def products(start: int) -> Scores:
                 part = slice(start, start + PAIRS)
-                scores[part] = np.einsum("ij,ij->i", queries[mention[part]], self._vectors(names[part]))
-            return scores
+                return np.asarray(np.einsum("ij,ij->i", queries[mention[part]], self._vectors(names[part])))
+
+            # fetching vectors from all over memory is most of the work, and threads share it
+            with ThreadPoolExecutor(processors()) as pool:
+                return np.concatenate(list(pool.map(products, range(0, len(names), PAIRS))))
 
         return score_by_names(concepts, self.terminology.first_name, pairs)
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
-from pydantic import Field
+from pydantic import Field, model_validator
 from sparse_dot_topn import sp_matmul_topn
 
 from xnorm.candidates.base import (
@@ -19,6 +19,7 @@ from xnorm.candidates.base import (
     Rows,
     Scores,
     best_concepts,
+    names_for,
     score_by_names,
 )
 from xnorm.errors import ArtifactError
@@ -42,14 +43,20 @@ class TfidfConfig(GeneratorConfig):
     """Settings of the TF-IDF generator."""
 
     type: str = "tfidf"
-    ngrams: tuple[int, int] = (3, 4)
+    ngrams: tuple[Annotated[int, Field(ge=1, le=8)], Annotated[int, Field(ge=1, le=8)]] = (4, 4)
     """Least and greatest number of characters of an n-gram, 1 to 8. Words are padded with a space; scripts without
-    spaces always have n-grams of 1 to 3."""
+    spaces always have n-grams of 1 to 3. `[3, 3]` forgives more typing errors at a fourth of the speed."""
     cognates: bool = True
     """Compare words in a spelling that European languages share (`kardiomiopati`); Greek, Cyrillic and kana are
     transliterated either way."""
     threads: int | None = Field(default=None, ge=1)
     """Threads of the matrix product; default: the processors available."""
+
+    @model_validator(mode="after")
+    def _check_ngrams(self) -> TfidfConfig:
+        if self.ngrams[0] > self.ngrams[1]:
+            raise ValueError(f"ngrams: expected the least size first, found {list(self.ngrams)}")
+        return self
 
 
 class TfidfGenerator(CandidateGenerator):
@@ -138,7 +145,7 @@ class TfidfGenerator(CandidateGenerator):
         texts, vectors = queries
         out = Candidates.empty(len(texts), k)
         todo = np.arange(len(texts))
-        wanted = k + 32
+        wanted = names_for(k, self.terminology)
         while len(todo):
             wanted = min(wanted, self.terminology.n_names)
             names, scores = self._top_names(vectors[todo], wanted)

