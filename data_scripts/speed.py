@@ -24,6 +24,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from xnorm.config import CandidatesSpec, StrictModel
 from xnorm.linker import Linker, LinkerConfig
 from xnorm.registry import find_component
@@ -82,7 +84,7 @@ def nmslib_peer(names: list[str], mentions: list[str]) -> tuple[float, float]:
     from sklearn.feature_extraction.text import TfidfVectorizer
 
     def build() -> tuple[Any, Any]:
-        vectorizer = TfidfVectorizer(analyzer="char_wb", ngram_range=(3, 3), dtype="float32")
+        vectorizer = TfidfVectorizer(analyzer="char_wb", ngram_range=(3, 3), dtype=np.float32)
         rows = vectorizer.fit_transform(names)
         index = nmslib.init(method="hnsw", space="cosinesimil_sparse", data_type=nmslib.DataType.SPARSE_VECTOR)
         index.addDataPointBatch(rows)

@@ -185,6 +185,15 @@ def test_describe(index, linker):
     assert about["report"]["sources"][0]["source"] == "tiny"
 
 
+def test_what_was_left_out_is_counted_in_the_index(config, tmp_path):
+    config["terminology"]["filters"] = {"langs": ["en"]}
+    xnorm.Linker.build(config).save(tmp_path / "english")
+    about = describe(tmp_path / "english")
+    assert list(about["names_by_lang"]) == ["en"]
+    assert about["report"]["sources"][0]["skipped"] == {"name filtered out": 12}
+    assert xnorm.Linker.load(tmp_path / "english").link(["Herzinsuffizienz"], top_k=1)[0][0].lang == "en"
+
+
 def about_others(about):
     return sum(n for lang, n in about["names_by_lang"].items() if lang != "en")
 

@@ -59,7 +59,11 @@ class Report:
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
-        return asdict(self)
+        # asdict takes a Counter apart wrongly: it counts the pairs
+        plain = asdict(self)
+        for own, source in zip(plain["sources"], self.sources, strict=True):
+            own["skipped"] = dict(source.skipped)
+        return plain
 
 
 def read_terminology(config: TerminologyConfig) -> tuple[Terminology, Report]:

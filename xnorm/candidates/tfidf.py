@@ -18,7 +18,7 @@ from xnorm.candidates.base import (
     GeneratorConfig,
     Rows,
     Scores,
-    best_concepts,
+    loose_candidates,
     names_for,
     score_by_names,
 )
@@ -148,43 +148,38 @@ class TfidfGenerator(CandidateGenerator):
         wanted = names_for(k, self.terminology)
         while len(todo):
             wanted = min(wanted, self.terminology.n_names)
-            names, scores = self._top_names(vectors[todo], wanted)
-            scores = self._lower_lookalikes(texts, todo, names, scores)
-            found = best_concepts(names, scores, self.terminology.name_concept, k)
+            best = sp_matmul_topn(
+                vectors[todo], self._by_ngram, wanted, threshold=0.0, n_threads=self.config.threads or processors()
+            )
+            counts = np.diff(best.indptr)
+            mention = np.repeat(np.arange(len(todo)), counts)
+            scores = self._lower_lookalikes(texts, todo[mention], best.indices, best.data)
+            found = loose_candidates(
+                mention, self.terminology.name_concept[best.indices], scores, best.indices, len(todo), k
+            )
             out.concepts[todo], out.scores[todo], out.names[todo] = found.concepts, found.scores, found.names
             # a mention is done when it has k concepts, or when no further name matches
-            full = (found.concepts[:, k - 1] >= 0) | (names[:, -1] < 0) | (wanted == self.terminology.n_names)
-            todo = todo[~full]
+            todo = todo[(found.concepts[:, k - 1] < 0) & (counts == wanted) & (wanted < self.terminology.n_names)]
             wanted *= 4
         return out
 
-    def _top_names(self, vectors: sp.csr_matrix, m: int) -> tuple[Rows, Scores]:
-        """Return the m best names of each row and their scores, both (rows, m), best first, padded with -1."""
-        threads = self.config.threads or processors()
-        best = sp_matmul_topn(vectors, self._by_ngram, top_n=m, sort=True, n_threads=threads, threshold=0.0)
-        names, scores = np.full((vectors.shape[0], m), -1, np.int32), np.zeros((vectors.shape[0], m), np.float32)
-        counts = np.diff(best.indptr)
-        row = np.repeat(np.arange(vectors.shape[0]), counts)
-        column = np.arange(best.nnz) - np.repeat(best.indptr[:-1], counts)
-        names[row, column], scores[row, column] = best.indices, best.data
-        return names, scores
-
     def _lower_lookalikes(
-        self, texts: Sequence[str], mention: npt.NDArray[np.int64], names: Rows, scores: Scores
+        self, texts: Sequence[str], mention: npt.NDArray[np.int64], names: npt.NDArray[Any], scores: Scores
     ) -> Scores:
         """Give names that share all n-grams with the mention but are written otherwise a score just below 1.
 
         Args:
             mention: shape (rows,), the position of each row's text in `texts`.
-            names: shape (rows, m), name rows; -1 for padding.
-            scores: shape (rows, m); changed in place.
+            names: shape (rows,), name rows.
+            scores: shape (rows,).
         """
-        row, column = np.nonzero((scores > ALIKE) & (names >= 0))
-        written = self.terminology.take("names", "text", names[row, column])
-        for r, c, name in zip(row.tolist(), column.tolist(), written, strict=True):
-            if fold_case(name) != fold_case(texts[int(mention[r])]):
-                scores[r, c] = ALIKE
-        return np.asarray(np.minimum(scores, np.float32(1)))
+        scores = np.minimum(scores, np.float32(1))
+        alike = np.flatnonzero(scores > ALIKE)
+        written = self.terminology.take("names", "text", names[alike])
+        for at, text, name in zip(alike.tolist(), mention[alike].tolist(), written, strict=True):
+            if fold_case(name) != fold_case(texts[text]):
+                scores[at] = ALIKE
+        return np.asarray(scores)
 
     def rate(self, queries: tuple[list[str], sp.csr_matrix], concepts: Rows) -> tuple[Scores, Rows]:
         texts, vectors = queries
@@ -194,8 +189,7 @@ class TfidfGenerator(CandidateGenerator):
             for part in _parts(len(names), PAIRS):
                 products = vectors[mention[part]].multiply(self._names[names[part]])
                 scores[part] = np.asarray(products.sum(axis=1)).ravel()
-            lowered = self._lower_lookalikes(texts, mention, names[:, None].astype(np.int32), scores[:, None])
-            return np.asarray(lowered[:, 0])
+            return self._lower_lookalikes(texts, mention, names, scores)
 
         scores, winners = score_by_names(concepts, self.terminology.first_name, pairs)
         winners[scores <= 0] = -1
