@@ -154,10 +154,15 @@ def cognate(folded: str) -> str:
     Cardiomyopathy, Kardiomyopathie, miocardiopatía and καρδιομυοπάθεια differ by their languages' spelling rules more
     than by their sounds: ph is f, th t, ch, ck, qu and hard c k, ae and oe e, y i, z s, and no letter is doubled.
     """
+    return " ".join([_cognate_word(word) for word in folded.split(" ")])
+
+
+@lru_cache(maxsize=1 << 16)
+def _cognate_word(word: str) -> str:
+    spelt = word
     for pattern, replacement in _COGNATES:
-        folded = pattern.sub(replacement, folded)
-    spelt = _SILENT.sub("", folded.translate(_COGNATE_LETTERS))
-    return " ".join(_DOUBLED.sub(r"\1", spelt).split()) or folded
+        spelt = pattern.sub(replacement, spelt)
+    return _DOUBLED.sub(r"\1", _SILENT.sub("", spelt.translate(_COGNATE_LETTERS))) or word
 
 
 _HASH = np.random.Generator(np.random.PCG64(20250101)).integers(1, 2**63, 64, np.uint64) | np.uint64(1)

@@ -152,7 +152,7 @@ class CandidateGenerator(ABC):
 
 def names_for(k: int, terminology: Terminology) -> int:
     """Return how many names to fetch first so that k distinct concepts are likely among them."""
-    return int(1.5 * k * terminology.n_names / len(terminology)) + 32
+    return int(k * terminology.n_names / len(terminology)) + 16
 
 
 def best_concepts(names: Rows, scores: Scores, name_concept: Rows, k: int) -> Candidates:
