@@ -99,7 +99,7 @@ def nmslib_peer(names: list[str], mentions: list[str]) -> tuple[float, float]:
             rows = vectorizer.transform(mentions[i : i + 1024])
             index.knnQueryBatch(rows, k=64, num_threads=processors())
 
-    return seconds, len(mentions) / timed(query, 3)[0]
+    return seconds, len(mentions) / timed(query, 2)[0]
 
 
 def ensemble(config: LinkerConfig, mentions: list[str]) -> None:

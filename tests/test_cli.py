@@ -186,6 +186,7 @@ def test_user_errors(run, index, tmp_path, config_file):
     )
     assert fails(run("index", "none.yaml"), "none.yaml")
     assert fails(run("info", tmp_path), "is not an index")
+    assert fails(run("export", config_file), "no encoder of type sentence_transformer")
 
 
 def test_top_k_beyond_the_terminology(run, index):
@@ -216,7 +217,7 @@ def test_info(run, index):
 
 
 def test_every_command_and_option_has_help(run):
-    for command in ([], ["index"], ["link"], ["info"]):
+    for command in ([], ["index"], ["link"], ["info"], ["export"]):
         result = run(*command, "--help")
         assert result.exit_code == 0
         assert len(result.stdout.splitlines()) > 5

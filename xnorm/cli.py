@@ -170,6 +170,24 @@ def info(
         summary(about)
 
 
+@app.command()
+@_one_line_errors
+def export(
+    config: Annotated[str, typer.Argument(help="A config whose dense generator has a sentence_transformer encoder.")],
+    overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Replace keys.")] = None,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write.")] = Path("encoder"),
+    int8: Annotated[bool, typer.Option(help="Write the int8 graph, too.")] = True,
+    overwrite: Overwrite = False,
+) -> None:
+    """Export the encoder of a config to ONNX, to be used as `encoder: {type: onnx, model: FOLDER}`."""
+    from xnorm.export import export_encoder, find_encoder
+    from xnorm.linker import LinkerConfig
+
+    export_encoder(
+        find_encoder(LinkerConfig.read(config, overrides or ()).candidates), output, int8=int8, overwrite=overwrite
+    )
+
+
 def _about(path: Path, *, verify: bool | None = None) -> dict[str, Any]:
     from xnorm.linker import describe
 

@@ -18,12 +18,13 @@ import numpy as np
 import numpy.typing as npt
 
 from xnorm.artifact import check_writable, write_folder
+from xnorm.config import ComponentConfig
 from xnorm.encoders.onnx import CARD, MODEL_FILES, TOKENIZER, EncoderCard, OnnxModel
 from xnorm.encoders.sentence_transformer import SentenceTransformerConfig, SentenceTransformerEncoder
 from xnorm.errors import ConfigError, XnormError
 from xnorm.registry import require
 
-__all__ = ["export_encoder"]
+__all__ = ["export_encoder", "find_encoder"]
 
 WHAT = "the export to ONNX"
 MAX_DIFFERENCE = 1e-4
@@ -84,6 +85,22 @@ def export_encoder(
         if int8:
             _write_int8(new / MODEL_FILES["fp32"], new / MODEL_FILES["int8"])
             about["int8_min_cosine"] = _check_int8(card, new)
+
+
+def find_encoder(config: ComponentConfig) -> SentenceTransformerConfig:
+    """Return the transformer encoder of a generator, or of the first member of an ensemble that has one.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    todo: list[ComponentConfig] = [config]
+    while todo:
+        part = todo.pop(0)
+        if isinstance(part, SentenceTransformerConfig):
+            return part
+        todo.extend(getattr(part, "members", {}).values())
+        todo.extend([part.encoder] if hasattr(part, "encoder") else [])
+    raise ConfigError("the config has no encoder of type sentence_transformer, which is what can be exported")
 
 
 def _card(encoder: SentenceTransformerEncoder) -> EncoderCard:
