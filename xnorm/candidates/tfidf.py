@@ -35,6 +35,8 @@ BLOCK = 1 << 16
 """Names analysed at a time; bounds memory while building."""
 PAIRS = 1 << 20
 """(mention, name) pairs scored at a time."""
+FIRST_LOOK = 0.1
+"""Names with a lower score are passed over at first; a mention that then lacks concepts is looked up again without."""
 ALIKE = 0.9999
 """Highest score of a name that is not written as the mention is: so a name comes first for its own text."""
 
@@ -145,11 +147,15 @@ class TfidfGenerator(CandidateGenerator):
         texts, vectors = queries
         out = Candidates.empty(len(texts), k)
         todo = np.arange(len(texts))
-        wanted = names_for(k, self.terminology)
+        wanted, threshold = names_for(k, self.terminology), FIRST_LOOK
         while len(todo):
             wanted = min(wanted, self.terminology.n_names)
             best = sp_matmul_topn(
-                vectors[todo], self._by_ngram, wanted, threshold=0.0, n_threads=self.config.threads or processors()
+                vectors[todo],
+                self._by_ngram,
+                wanted,
+                threshold=threshold,
+                n_threads=self.config.threads or processors(),
             )
             counts = np.diff(best.indptr)
             mention = np.repeat(np.arange(len(todo)), counts)
@@ -159,8 +165,9 @@ class TfidfGenerator(CandidateGenerator):
             )
             out.concepts[todo], out.scores[todo], out.names[todo] = found.concepts, found.scores, found.names
             # a mention is done when it has k concepts, or when no further name matches
-            todo = todo[(found.concepts[:, k - 1] < 0) & (counts == wanted) & (wanted < self.terminology.n_names)]
-            wanted *= 4
+            more = (threshold > 0) | ((counts == wanted) & (wanted < self.terminology.n_names))
+            todo = todo[(found.concepts[:, k - 1] < 0) & more]
+            wanted, threshold = 4 * wanted, 0.0
         return out
 
     def _lower_lookalikes(
