@@ -185,7 +185,7 @@ def test_user_errors(run, index, tmp_path, config_file):
         run("index", config_file, "candidate.depth=3", "--overwrite"), "unknown key 'candidate'", "did you mean"
     )
     assert fails(run("index", "none.yaml"), "none.yaml")
-    assert fails(run("info", tmp_path), "is not an index")
+    assert fails(run("info", tmp_path), "is no index")
     assert fails(run("export", config_file), "no encoder of type sentence_transformer")
 
 

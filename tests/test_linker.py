@@ -173,7 +173,7 @@ def test_another_encoder_is_refused(index):
 def test_not_an_index(tmp_path):
     with pytest.raises(xnorm.ArtifactError, match=r"no such index; `xnorm index CONFIG --output"):
         xnorm.Linker.load(tmp_path / "nothing")
-    with pytest.raises(xnorm.ArtifactError, match="is not an index written by xnorm"):
+    with pytest.raises(xnorm.ArtifactError, match="is no index written by xnorm"):
         xnorm.Linker.load(tmp_path)
 
 

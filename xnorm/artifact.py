@@ -53,7 +53,7 @@ def check_writable(path: Path, *, kind: str, overwrite: bool) -> None:
     if not overwrite:
         raise ArtifactError(f"{path}: exists already; pass --overwrite to replace it, or choose another --output")
     if not path.is_dir() or (any(path.iterdir()) and _kind(path) != kind):
-        raise ArtifactError(f"{path}: exists and is not an {kind} written by xnorm; it is left alone")
+        raise ArtifactError(f"{path}: exists and is no {kind} written by xnorm; it is left alone")
 
 
 @contextlib.contextmanager
@@ -102,14 +102,22 @@ def open_folder(path: str | Path, *, kind: str, verify: bool | None = None) -> d
     if manifest.get("format_version") != FORMAT_VERSION:
         raise ArtifactError(
             f"{path}: has format version {manifest.get('format_version')}, this xnorm reads {FORMAT_VERSION}; "
-            "build it again with `xnorm index --overwrite`"
+            f"{_again(kind)}"
         )
     files: dict[str, dict[str, Any]] = manifest.get("files", {})
     with ThreadPoolExecutor(2) as pool:
         for problem in pool.map(lambda item: _problem(path, *item, verify=verify), files.items()):
             if problem:
-                raise ArtifactError(f"{path}: {problem}; build it again with `xnorm index --overwrite`")
+                raise ArtifactError(f"{path}: {problem}; {_again(kind)}")
     return manifest
+
+
+_COMMANDS = {"index": "index", "encoder": "export"}
+"""Kind of folder -> the command that writes it."""
+
+
+def _again(kind: str) -> str:
+    return f"build it again with `xnorm {_COMMANDS.get(kind, kind)} --overwrite`"
 
 
 def _problem(folder: Path, name: str, entry: dict[str, Any], *, verify: bool | None) -> str | None:
@@ -133,12 +141,14 @@ def _is_inside(file: Path, folder: Path) -> bool:
 
 def _read_manifest(path: Path, kind: str) -> dict[str, Any]:
     if not path.exists():
-        raise ArtifactError(f"{path}: no such {kind}; `xnorm index CONFIG --output {path}` writes one")
+        raise ArtifactError(
+            f"{path}: no such {kind}; `xnorm {_COMMANDS.get(kind, kind)} CONFIG --output {path}` writes one"
+        )
     try:
         raw = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
         about = raw.pop("sha256")
     except (OSError, ValueError, KeyError, AttributeError, RecursionError):
-        raise ArtifactError(f"{path}: is not an {kind} written by xnorm (no readable {MANIFEST})") from None
+        raise ArtifactError(f"{path}: is no {kind} written by xnorm (no readable {MANIFEST})") from None
     if raw.get("format_version") == FORMAT_VERSION and about != _digest(raw):
         raise ArtifactError(f"{path}: its {MANIFEST} is damaged (its checksum differs)")
     if not isinstance(raw, dict):

@@ -14,7 +14,7 @@ from importlib.metadata import version
 from typing import Any, ClassVar
 
 import numpy as np
-from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
+from threadpoolctl import ThreadpoolController
 
 from xnorm.encoders.base import Encoder, EncoderConfig, Vectors
 from xnorm.system import processors
