@@ -1,12 +1,13 @@
 """Speed of xnorm's generators, as ratios to their peers in the same run.
 
     pip install nmslib==2.1.2 scikit-learn     # the peer: what xMEN and scispaCy index names with
-    python data_scripts/speed.py [CONFIG] [--no-nmslib] [--mentions 2000] [--parts tfidf,ensemble,start]
+    python data_scripts/speed.py [CONFIG] [--no-nmslib] [--mentions 2000] [--parts tfidf,ensemble,ngrams,start]
 
 CONFIG (default: hpo) names the terminology. Mentions are names of it with two random edits each. Printed:
   tfidf     build and query of xnorm's TF-IDF against an nmslib HNSW index over character 3-gram TF-IDF
             (M=100, efConstruction=2000, efSearch=200, as xMEN and scispaCy set it), top 64, all processors
   ensemble  time to build the whole index without a vector cache, and mentions linked a second
+  ngrams    how often TF-IDF alone finds the concept of a misspelt name, by n-gram sizes, and the postings a query reads
   start     wall time of `import xnorm` and of a warm `xnorm link` of one mention, best of five
 """
 
@@ -50,18 +51,24 @@ def timed(work: Callable[[], Any], times: int = 1) -> tuple[float, Any]:
     return least, result
 
 
-def misspelt(names: list[str], n: int) -> list[str]:
-    """Return n distinct names with two random edits each."""
+def peak() -> float:
+    """Return the most memory this process has had, in GiB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 << 20)
+
+
+def misspelt(names: list[str], n: int) -> dict[str, int]:
+    """Return n distinct names with two random edits each, and the rows they come from."""
     rng = random.Random(0)
-    out: dict[str, None] = {}
+    out: dict[str, int] = {}
     while len(out) < n:
-        letters = list(rng.choice(names))
+        row = rng.randrange(len(names))
+        letters = list(names[row])
         for _ in range(2):
             at = rng.randrange(len(letters) + 1)
             letters[at : at + rng.randrange(2)] = rng.choice(["", "a", "e", "n", "x"])
         if text := "".join(letters).strip():
-            out[text] = None
-    return list(out)
+            out.setdefault(text, row)
+    return out
 
 
 def tfidf(terminology: Any, mentions: list[str], nmslib: bool) -> None:
@@ -76,6 +83,7 @@ def tfidf(terminology: Any, mentions: list[str], nmslib: bool) -> None:
         peer_build, peer_rate = nmslib_peer(terminology.name_texts(), mentions)
         print(f"          nmslib  build {peer_build:8.2f} s   query {peer_rate:9,.0f} mentions/s")
         print(f"          ratio   build {peer_build / build:8.0f} x   query {rate / peer_rate:9.1f} x", flush=True)
+    print(f"          peak memory of the process so far {peak():.2f} GiB", flush=True)
 
 
 def nmslib_peer(names: list[str], mentions: list[str]) -> tuple[float, float]:
@@ -102,6 +110,17 @@ def nmslib_peer(names: list[str], mentions: list[str]) -> tuple[float, float]:
     return seconds, len(mentions) / timed(query, 2)[0]
 
 
+def ngrams(terminology: Any, mentions: list[str], gold: list[int]) -> None:
+    """Print recall of misspelt names by n-gram sizes."""
+    for sizes in ((3, 3), (3, 4), (4, 4)):
+        config = Spec(candidates={"type": "tfidf", "ngrams": sizes}).candidates  # type: ignore[arg-type]
+        generator = find_component("candidates", "tfidf").build(config, terminology)
+        found = generator.generate([Mention(m) for m in mentions], 64).concepts == np.array(gold)[:, None]
+        postings = np.diff(generator._by_ngram.indptr)[generator.vectors(mentions).indices].sum() / len(mentions)
+        shares = f"R@1 {found[:, 0].mean():.3f}   R@64 {found.any(axis=1).mean():.3f}"
+        print(f"ngrams    {sizes}   {shares}   {postings:,.0f} postings a query", flush=True)
+
+
 def ensemble(config: LinkerConfig, mentions: list[str]) -> None:
     """Print the time of a whole build, and of linking."""
     with tempfile.TemporaryDirectory() as folder:
@@ -109,9 +128,8 @@ def ensemble(config: LinkerConfig, mentions: list[str]) -> None:
         build, linker = timed(lambda: Linker.build(config))
         save, _ = timed(lambda: linker.save(Path(folder) / "index"))
         link, _ = timed(lambda: linker.link(mentions, top_k=64), 3)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 << 20)
     print(f"ensemble  build and save {build + save:6.1f} s   link {len(mentions) / link:9,.0f} mentions/s", end="")
-    print(f"   peak {peak:.2f} GiB", flush=True)
+    print(f"   peak {peak():.2f} GiB", flush=True)
 
 
 def start(config: LinkerConfig) -> None:
@@ -137,9 +155,12 @@ def main() -> None:
     parts = args.parts.split(",")
     seconds, (terminology, _) = timed(lambda: read_terminology(config.terminology))
     print(f"reading   {seconds:.1f} s   {len(terminology):,} concepts, {terminology.n_names:,} names", flush=True)
-    mentions = misspelt(terminology.name_texts(), args.mentions)
+    edited = misspelt(terminology.name_texts(), args.mentions)
+    mentions = list(edited)
     if "tfidf" in parts:
         tfidf(terminology, mentions, not args.no_nmslib)
+    if "ngrams" in parts:
+        ngrams(terminology, mentions, terminology.name_concept[list(edited.values())].tolist())
     if "ensemble" in parts:
         ensemble(config, mentions)
     if "start" in parts:
