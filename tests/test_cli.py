@@ -223,6 +223,47 @@ def test_every_command_and_option_has_help(run):
         assert len(result.stdout.splitlines()) > 5
 
 
+STOP = """
+import os, sys
+sys.path.insert(0, {tests!r})
+import xnorm.linker, xnorm.output
+xnorm.linker.BATCH = 4
+keep, batches = xnorm.output.Output.keep, []
+def stop(self, done):
+    batches.append(done["mentions"])
+    if len(batches) == {stop}:
+        self.file.write("half a li")
+        self.file.flush()
+        os._exit(9)  # as a kill
+    keep(self, done)
+xnorm.output.Output.keep = stop
+from xnorm.cli import main
+sys.argv = ["xnorm", "link", {index!r}, "m.txt", "--output", {output!r}, "--quiet", "-k", "2"]
+try:
+    main()
+finally:
+    print(batches)
+"""
+
+
+@pytest.mark.parametrize("output", ["out.jsonl", "out.csv"])
+def test_a_killed_link_run_is_taken_up_where_it_stopped(run, index, tmp_path, output):
+    (tmp_path / "m.txt").write_text("headache\n\ncold\nanaemia\nb\n" * 4)
+    whole = run("link", index, "m.txt", "-k", 2, "--output", f"whole.{output.rpartition('.')[2]}")
+    assert whole.exit_code == 0
+
+    def link(stop):
+        code = STOP.format(tests=str(Path(__file__).parent), index=str(index), output=output, stop=stop)
+        return subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+
+    assert link(3).returncode == 9
+    assert not (tmp_path / output).exists()
+    done = link(0)
+    assert done.stdout.strip() == "[12, 16, 20]", done.stderr
+    assert (tmp_path / output).read_text() == (tmp_path / f"whole.{output.rpartition('.')[2]}").read_text()
+    assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []
+
+
 SLOW = """
 import sys, time
 sys.path.insert(0, {tests!r})

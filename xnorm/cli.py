@@ -44,7 +44,7 @@ def _one_line_errors(command: F) -> F:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(0) from None
         except KeyboardInterrupt:
-            typer.echo("stopped; nothing half-written is left", err=True)
+            typer.echo("stopped; nothing half-written is left, and the same command goes on from here", err=True)
             raise typer.Exit(130) from None
 
     return wrapped  # type: ignore[return-value]
@@ -127,7 +127,7 @@ def link(
 ) -> None:
     """Link mentions to concepts, best candidate first."""
     from xnorm.console import Reporter, counts_in_words
-    from xnorm.linking import link_file, mentions_of, open_linker
+    from xnorm.linking import job_key, link_file, mentions_of, open_linker
     from xnorm.output import format_of
 
     if text and input is not None:
@@ -146,6 +146,7 @@ def link(
             top_k=top_k,
             explain=explain,
             overwrite=overwrite,
+            job=job_key(linker, input, output=output, format=format, top_k=top_k, explain=explain, options=options),
             progress=reporter,
         )
     for line in counts_in_words(counts, report):

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from itertools import islice
 from pathlib import Path
 
 from xnorm.artifact import open_folder
@@ -15,7 +19,7 @@ from xnorm.progress import Progress, no_progress
 from xnorm.reading import reader_for
 from xnorm.types import Mention
 
-__all__ = ["link_file", "mentions_of", "open_linker"]
+__all__ = ["job_key", "link_file", "mentions_of", "open_linker"]
 
 
 def open_linker(index: str | Path, *, threshold: float | None = None, progress: Progress = no_progress) -> Linker:
@@ -62,6 +66,21 @@ def mentions_of(
     return reader.mentions(report), report
 
 
+def job_key(linker: Linker, path: Path | None, **settings: object) -> str | None:
+    """Return what tells one linking of a file from another, for resuming; None if the input cannot be read again.
+
+    Args:
+        path: the input; only regular files can be read again from where a killed run stopped.
+        settings: everything else that the output depends on.
+    """
+    if path is None or not path.is_file():
+        return None
+    about = path.stat()
+    parts = [linker.terminology.fingerprint, linker.config.model_dump(mode="json"), str(path.resolve())]
+    text = json.dumps([*parts, about.st_size, about.st_mtime_ns, settings], sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
 def link_file(
     linker: Linker,
     mentions: Iterable[Mention],
@@ -71,6 +90,7 @@ def link_file(
     top_k: int = 10,
     explain: bool = False,
     overwrite: bool = False,
+    job: str | None = None,
     progress: Progress = no_progress,
 ) -> LinkCounts:
     """Link mentions and write their rankings, streaming.
@@ -78,20 +98,22 @@ def link_file(
     Args:
         output: the file; None is standard output.
         format: see `xnorm.output.FORMATS`.
+        job: from `job_key`; a killed run of the same job is taken up where it stopped.
 
     Raises:
         ArtifactError: the output exists, or cannot be written; then nothing is left of it.
         ConfigError, DataError: from the mentions.
     """
-    counts = LinkCounts()
-    with open_output(output, overwrite=overwrite) as file:
-        write = writer(file, format, explain=explain)
-        for batch, candidates in linker.batches(mentions, top_k=top_k, counts=counts):
+    with open_output(output, overwrite=overwrite, job=job) as out:
+        counts = LinkCounts(**out.done)
+        write = writer(out.file, format, explain=explain, header=not counts.mentions)
+        rest = islice(mentions, counts.mentions, None)
+        for batch, candidates in linker.batches(rest, top_k=top_k, counts=counts):
             first = counts.mentions - len(batch) + 1
             for number, (mention, ranked) in enumerate(zip(batch, linker.views(candidates), strict=True), first):
                 write(mention, mention.id or str(number), ranked)
+            out.keep(asdict(counts))
             progress("linking", counts.mentions, -1)
-        file.flush()
-    if not counts.mentions:
-        raise DataError("no mentions were found in the input")
+        if not counts.mentions:
+            raise DataError("no mentions were found in the input")
     return counts

@@ -8,6 +8,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -16,7 +17,7 @@ from xnorm.files import suffix
 from xnorm.registry import did_you_mean
 from xnorm.types import Candidate, Mention
 
-__all__ = ["FORMATS", "Writer", "as_record", "format_of", "open_output", "writer"]
+__all__ = ["FORMATS", "Output", "Writer", "as_record", "format_of", "open_output", "writer"]
 
 FORMATS = ("jsonl", "csv", "tsv", "text")
 COLUMNS = ("id", "mention", "concept_id", "name", "score", "matched_name", "lang", "source")
@@ -42,34 +43,86 @@ def format_of(path: Path | None, wanted: str | None) -> str:
     return ending if ending in FORMATS else "jsonl"
 
 
+@dataclass(slots=True)
+class Output:
+    """An open output, and how far an earlier run of the same job got with it."""
+
+    file: TextIO
+    done: dict[str, int] = field(default_factory=dict)
+    """What the earlier run had counted when it last called `keep`; empty for a fresh start."""
+    state: Path | None = None
+    job: str | None = None
+
+    def keep(self, done: dict[str, int]) -> None:
+        """Remember that everything written so far belongs to these counts, for a run that resumes."""
+        self.file.flush()
+        if self.state is not None:
+            text = json.dumps({"job": self.job, "bytes": os.fstat(self.file.fileno()).st_size, "done": done})
+            new = self.state.with_name(self.state.name + "-new")
+            new.write_text(text, encoding="utf-8")
+            new.replace(self.state)
+
+
 @contextlib.contextmanager
-def open_output(path: Path | None, *, overwrite: bool) -> Iterator[TextIO]:
+def open_output(path: Path | None, *, overwrite: bool, job: str | None = None) -> Iterator[Output]:
     """Open standard output (None), or a file that takes its place only when everything has been written.
+
+    Args:
+        job: what is being done, so that the same job can go on where a killed run stopped; None: always from the start.
 
     Raises:
         ArtifactError: the file exists and may not be replaced, or cannot be written.
     """
     if path is None:
-        yield sys.stdout
+        yield Output(sys.stdout)
         return
-    if path.exists() and not overwrite:
+    if path.is_dir() or (path.exists() and not overwrite):
         raise ArtifactError(f"{path}: exists already; pass --overwrite to replace it, or choose another --output")
-    part = path.parent / f".{path.name}.part-{os.getpid()}"
+    part = path.parent / (f".{path.name}.part" if job else f".{path.name}.part-{os.getpid()}")
+    state = part.with_name(part.name + ".json") if job else None
+    finished = False
     try:
-        with part.open("w", encoding="utf-8", newline="") as file:
-            yield file
+        size, done = _left_by_killed_run(part, state, job)
+        with part.open("r+" if size else "w", encoding="utf-8", newline="") as file:
+            file.seek(size)
+            file.truncate()
+            yield Output(file, done, state, job)
+        finished = True
         part.replace(path)
     except OSError as e:
         raise ArtifactError(f"{path}: cannot be written: {e.strerror or e}; nothing was changed") from e
+    except KeyboardInterrupt:  # as a kill: the next run goes on from here
+        finished = job is None
+        raise
+    except BaseException:
+        finished = True
+        raise
     finally:
-        part.unlink(missing_ok=True)
+        if finished:
+            for rest in (part, state):
+                if rest is not None:
+                    rest.unlink(missing_ok=True)
 
 
-def writer(file: TextIO, format: str, *, explain: bool = False) -> Writer:
+def _left_by_killed_run(part: Path, state: Path | None, job: str | None) -> tuple[int, dict[str, int]]:
+    """Return how many bytes of a part are whole, and what they count; zero and nothing if it is of another job."""
+    if state is None:
+        return 0, {}
+    try:
+        left = json.loads(state.read_text(encoding="utf-8"))
+        if left["job"] == job and part.stat().st_size >= left["bytes"]:
+            return int(left["bytes"]), {str(k): int(v) for k, v in left["done"].items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        pass
+    return 0, {}
+
+
+def writer(file: TextIO, format: str, *, explain: bool = False, header: bool = True) -> Writer:
     """Return a function that writes one mention with its candidates.
 
     Args:
         format: one of `FORMATS`. A table has one row a mention: its best candidate, and the ids of the others.
+        header: write a table's first row.
         explain: also write what each member of an ensemble said of a candidate (JSON Lines only).
     """
     if format == "jsonl":
@@ -77,7 +130,8 @@ def writer(file: TextIO, format: str, *, explain: bool = False) -> Writer:
     if format == "text":
         return lambda mention, _, candidates: _write_text(file, mention, candidates)
     table = csv.writer(file, delimiter="," if format == "csv" else "\t", lineterminator="\n")
-    table.writerow((*COLUMNS, "others"))
+    if header:
+        table.writerow((*COLUMNS, "others"))
 
     def write(mention: Mention, identifier: str, candidates: Sequence[Candidate]) -> None:
         best = [str(getattr(candidates[0], column)) for column in COLUMNS[2:]] if candidates else [""] * 6
