@@ -12,7 +12,7 @@ import importlib.util
 import inspect
 from collections.abc import Iterable
 from pathlib import Path
-from types import ModuleType
+from types import GenericAlias, ModuleType
 from typing import Any
 
 from xnorm.errors import ConfigError, MissingExtraError
@@ -53,22 +53,28 @@ def find_component(seam: str, type_name: str) -> type[Any]:
     if type_name not in list_components(seam):
         raise ConfigError(f"unknown type '{type_name}' of {seam}; {did_you_mean(type_name, list_components(seam))}")
     module = importlib.import_module(f"xnorm.{seam}.{type_name}")
-    return next(
+    found: type[Any] = next(
         c
         for c in vars(module).values()
-        if inspect.isclass(c) and issubclass(c, base) and c.__module__ == module.__name__ and not inspect.isabstract(c)
+        if _is_subclass(c, base) and c.__module__ == module.__name__ and not inspect.isabstract(c)
     )
+    return found
 
 
 def _own_class(seam: str, type_name: str, base: type) -> type[Any]:
     module_name, _, class_name = type_name.partition(":")
     try:
-        found = getattr(importlib.import_module(module_name), class_name)
+        found: type[Any] = getattr(importlib.import_module(module_name), class_name)
     except (ImportError, AttributeError) as e:
         raise ConfigError(f"type '{type_name}' of {seam} cannot be imported: {e}") from e
-    if not (inspect.isclass(found) and issubclass(found, base)):
+    if not _is_subclass(found, base):
         raise ConfigError(f"type '{type_name}' of {seam} is not a subclass of xnorm.{seam}.base.{base.__name__}")
     return found
+
+
+def _is_subclass(value: Any, base: type) -> bool:
+    # in Python 3.10 list[str] passes for a class, and issubclass refuses it
+    return inspect.isclass(value) and not isinstance(value, GenericAlias) and issubclass(value, base)
 
 
 def require(package: str, *, extra: str, what: str) -> ModuleType:
