@@ -113,7 +113,7 @@ def test_an_export_that_differs_leaves_nothing(tiny, tmp_path, monkeypatch, limi
 def test_onnx_folders_that_are_refused(exported, tmp_path):
     with pytest.raises(ConfigError, match="no such folder"):
         make_onnx(tmp_path / "missing").encode(["heart"])
-    with pytest.raises(ArtifactError, match="is not an encoder"):
+    with pytest.raises(ArtifactError, match="is no encoder"):
         make_onnx(tmp_path).encode(["heart"])
     folder = shutil.copytree(exported[1], tmp_path / "damaged")
     (folder / "encoder.json").write_text("{}")
