@@ -229,6 +229,20 @@ def test_ties_break_by_concept_id(terminology):
         assert terminology.take("concepts", "id", found.concepts[0]) == ["T:005", "T:006"], kind
 
 
+@pytest.mark.parametrize("kind", CONFIGS)
+def test_hundreds_of_concepts_with_one_name(kind, tmp_path):
+    path = tmp_path / "home.jsonl"
+    records = [{"id": f"T:{i:04}", "name": "Home"} for i in range(400)] + [{"id": "T:9999", "name": "School"}]
+    path.write_text("".join(json.dumps(r) + "\n" for r in reversed(records)))
+    terminology = read_terminology(TerminologyConfig(sources=[{"type": "jsonl", "path": str(path)}]))[0]
+    generator = make(terminology, **CONFIGS[kind])
+    for mention in ("Home", "home"):
+        for k in (1, 5, 300):
+            found = generator.generate([Mention(mention), Mention("School")], k)
+            assert found.concepts[0].tolist() == list(range(k))
+            assert found.concepts[1, 0] == 400
+
+
 def test_no_mention_gets_an_empty_vector_for_lack_of_ngrams(terminology):
     for ngrams in ([1, 2], [3, 4], [4, 4], [5, 8]):
         generator = make(terminology, type="tfidf", ngrams=ngrams)

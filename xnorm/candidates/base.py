@@ -27,6 +27,7 @@ __all__ = [
     "loose_candidates",
     "names_for",
     "score_by_names",
+    "ties_beyond",
     "top_k",
 ]
 
@@ -153,6 +154,18 @@ class CandidateGenerator(ABC):
 def names_for(k: int, terminology: Terminology) -> int:
     """Return how many names to fetch first so that k distinct concepts are likely among them."""
     return int(k * terminology.n_names / len(terminology)) + 16
+
+
+def ties_beyond(found: Candidates, lowest: Scores) -> npt.NDArray[np.bool_]:
+    """Return which mentions have a last candidate that scores no more than the lowest name fetched.
+
+    Then a name that was not fetched may tie with it, and its concept have a smaller id.
+
+    Args:
+        found: candidates of width k, shape (mentions, k).
+        lowest: shape (mentions,).
+    """
+    return np.asarray(found.scores[:, -1] <= np.round(lowest, DECIMALS))
 
 
 def best_concepts(names: Rows, scores: Scores, name_concept: Rows, k: int) -> Candidates:

@@ -22,6 +22,7 @@ from xnorm.candidates.base import (
     best_concepts,
     names_for,
     score_by_names,
+    ties_beyond,
 )
 from xnorm.config import EncoderSpec
 from xnorm.embedding import VectorCache, cache_folder, encode_unique
@@ -143,8 +144,9 @@ class DenseGenerator(CandidateGenerator):
             scores, names = self._search(queries[todo], wanted)
             found = best_concepts(names, scores, self.terminology.name_concept, k)
             out.concepts[todo], out.scores[todo], out.names[todo] = found.concepts, found.scores, found.names
-            # a mention is done when it has k concepts
-            todo = todo[(found.concepts[:, k - 1] < 0) & (wanted < self.terminology.n_names)]
+            # a mention is done when it has k concepts, none of which ties with a name beyond those fetched
+            more = (found.concepts[:, k - 1] < 0) | ties_beyond(found, scores[:, -1])
+            todo = todo[more & (wanted < self.terminology.n_names)]
             wanted *= 4
         return out
 

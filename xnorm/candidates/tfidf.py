@@ -21,6 +21,7 @@ from xnorm.candidates.base import (
     loose_candidates,
     names_for,
     score_by_names,
+    ties_beyond,
 )
 from xnorm.errors import ArtifactError
 from xnorm.progress import Progress, no_progress
@@ -164,9 +165,13 @@ class TfidfGenerator(CandidateGenerator):
                 mention, self.terminology.name_concept[best.indices], scores, best.indices, len(todo), k
             )
             out.concepts[todo], out.scores[todo], out.names[todo] = found.concepts, found.scores, found.names
-            # a mention is done when it has k concepts, or when no further name matches
-            more = (threshold > 0) | ((counts == wanted) & (wanted < self.terminology.n_names))
-            todo = todo[(found.concepts[:, k - 1] < 0) & more]
+            # a mention is done when it has k concepts, none of which ties with a name beyond those fetched, or when no
+            # further name matches
+            cut = (counts == wanted) & (wanted < self.terminology.n_names)
+            lowest = np.zeros(len(todo), np.float32)
+            lowest[counts > 0] = np.minimum.reduceat(best.data, best.indptr[:-1][counts > 0]) if best.nnz else 0
+            short = found.concepts[:, k - 1] < 0
+            todo = todo[(short & (threshold > 0)) | (cut & (short | ties_beyond(found, lowest)))]
             wanted, threshold = 4 * wanted, 0.0
         return out
 
