@@ -7,7 +7,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -112,7 +111,6 @@ def test_two_runs_do_not_remove_each_others_work(tmp_path):
     assert len(leftovers(tmp_path)) == 1
     process.kill()
     process.communicate()
-    time.sleep(0)
 
 
 def test_a_manifest_cannot_point_outside(tmp_path):

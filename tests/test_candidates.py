@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import re
@@ -241,6 +242,17 @@ def test_hundreds_of_concepts_with_one_name(kind, tmp_path):
             found = generator.generate([Mention(mention), Mention("School")], k)
             assert found.concepts[0].tolist() == list(range(k))
             assert found.concepts[1, 0] == 400
+
+
+@pytest.mark.parametrize("k", [1, 2, 5])
+def test_a_name_comes_first_among_all_orders_of_its_words(k, tmp_path):
+    names = [" ".join(order) for order in itertools.permutations(["alpha", "bravo", "carol", "delta"])] * 2
+    path = tmp_path / "orders.jsonl"
+    path.write_text("".join(json.dumps({"id": f"T:{i:03}", "name": n}) + "\n" for i, n in enumerate(names)))
+    terminology = read_terminology(TerminologyConfig(sources=[{"type": "jsonl", "path": str(path)}]))[0]
+    found = make(terminology, **CONFIGS["tfidf"]).generate([Mention(n) for n in names[:24]], k)
+    assert found.concepts[:, 0].tolist() == list(range(24))
+    assert k == 1 or found.concepts[:, 1].tolist() == list(range(24, 48))
 
 
 def test_no_mention_gets_an_empty_vector_for_lack_of_ngrams(terminology):

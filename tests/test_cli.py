@@ -186,7 +186,76 @@ def test_user_errors(run, index, tmp_path, config_file):
     )
     assert fails(run("index", "none.yaml"), "none.yaml")
     assert fails(run("info", tmp_path), "is no index")
+    (tmp_path / "semi.csv").write_text("nr;diagnosis\n1;headache\n")
+    assert fails(run("link", index, "semi.csv"), "semi.csv:1", "looks like several columns", "delimiter=")
+    (tmp_path / "m.txt").write_text("cold\n")
+    assert fails(run("link", index, "m.txt", "-o", "m.txt", "--overwrite"), "is the input itself")
+    assert (tmp_path / "m.txt").read_text() == "cold\n"
+    assert fails(run("link", index, "m.txt", "-o", "out.xlsx"), "no format goes with '.xlsx'")
+    assert fails(run("link", index, "m.txt", "-o", "none/out.csv"), "create none first")
+    assert fails(run("link", index, "m.txt", "--format", "csv", "--explain"), "no room")
+    assert fails(run("link", index, "m.txt", "--threshold", "nan"), "threshold")
+    assert fails(run("link", "tiny", "--text", "x"), "did you mean index/tiny?")
     assert fails(run("export", config_file), "no encoder of type sentence_transformer")
+
+
+def test_a_changed_source_is_noticed(run, config_file, tmp_path):
+    assert run("link", config_file, "--text", "cold").exit_code == 0
+    source = tmp_path / "tiny.jsonl"
+    source.write_text(source.read_text().replace("Headache", "Headachy"))
+    assert fails(run("link", config_file, "--text", "cold"), "tiny.jsonl has changed since", "--overwrite")
+
+
+def test_reader_options(run, index, tmp_path):
+    (tmp_path / "semi.csv").write_text("nr;diagnosis;sprache\n1;headache;en\n")
+    options = ["--option", "delimiter=';'", "--option", "lang_column=sprache", "--column", "diagnosis"]
+    result = run("link", index, "semi.csv", *options, "-k", 1)
+    assert records(result.stdout)[0]["candidates"][0]["concept_id"] == "T:002"
+    assert fails(run("link", index, "semi.csv", "--option", "delimeter=;"), "did you mean 'delimiter'?")
+
+
+def test_names_of_types_are_no_markup(run, config, config_file, tmp_path):
+    source = tmp_path / "tiny.jsonl"
+    source.write_text('{"id": "T:1", "name": "Cold", "types": ["[/b]", "[red]x"]}\n')
+    result = run("index", config_file)
+    assert result.exit_code == 0, result.output
+    assert "[/b] 1, [red]x 1" in result.stderr
+
+
+LIMITED = """
+import resource, sys
+sys.path.insert(0, {tests!r})
+import conftest
+conftest.HashConfig.model_fields["dim"].default = 4096
+conftest.HashConfig.model_rebuild(force=True)
+from xnorm.cli import main
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+import signal
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+sys.argv = ["xnorm", "index", {config!r}, "--quiet", "--overwrite"]
+main()
+"""
+
+
+def test_a_disk_that_is_full_is_one_line_and_the_old_index_stays(run, index, config_file, tmp_path):
+    code = LIMITED.format(tests=str(Path(__file__).parent), config=str(config_file))
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.startswith("error: ")
+    assert len(done.stderr.splitlines()) == 1
+    assert "nothing was changed" in done.stderr
+    assert run("link", index, "--text", "cold").exit_code == 0
+    assert [p.name for p in (tmp_path / "index").iterdir()] == ["tiny"]
+
+
+def test_an_index_does_not_choose_what_code_runs(index, tmp_path):
+    link = [sys.executable, "-m", "xnorm", "link", str(index), "--text", "cold"]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    refused = subprocess.run(link, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert refused.returncode == 2
+    assert "asks for the code of 'conftest:HashEncoder'" in refused.stderr
+    trusted = subprocess.run([*link, "--trust"], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert trusted.returncode == 0, trusted.stderr
 
 
 def test_top_k_beyond_the_terminology(run, index):
@@ -226,11 +295,11 @@ def test_every_command_and_option_has_help(run):
 STOP = """
 import os, sys
 sys.path.insert(0, {tests!r})
-import xnorm.linker, xnorm.output
+import conftest, xnorm.linker, xnorm.output
 xnorm.linker.BATCH = 4
 keep, batches = xnorm.output.Output.keep, []
 def stop(self, done):
-    batches.append(done["mentions"])
+    batches.append(done.get("mentions", 0))
     if len(batches) == {stop}:
         self.file.write("half a li")
         self.file.flush()
@@ -256,10 +325,10 @@ def test_a_killed_link_run_is_taken_up_where_it_stopped(run, index, tmp_path, ou
         code = STOP.format(tests=str(Path(__file__).parent), index=str(index), output=output, stop=stop)
         return subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
 
-    assert link(3).returncode == 9
+    assert link(4).returncode == 9
     assert not (tmp_path / output).exists()
     done = link(0)
-    assert done.stdout.strip() == "[12, 16, 20]", done.stderr
+    assert done.stdout.strip() == "[8, 12, 16, 20]", done.stderr
     assert (tmp_path / output).read_text() == (tmp_path / f"whole.{output.rpartition('.')[2]}").read_text()
     assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []
 

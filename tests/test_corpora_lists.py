@@ -150,8 +150,8 @@ def test_table_delimiter(tmp_path, delimiter):
          "id, label, note; name it with --column NAME"),
         (["name,text", "1,a"], {}, ":1: several columns (text, name) may hold the mention text; the columns are: "
          "name, text; name it with --column NAME"),
-        (["id,text", "1,a,b"], {}, ":2: has 3 cells, the header has 2"),
-        (["id,text", "1"], {}, ":2: has 1 cells, the header has 2"),
+        (["id,text", "1,a,b"], {}, ":2: has 3 cells, the header has 2; a cell that holds ',' must be quoted"),
+        (["id,text", "1"], {}, ":2: has 1 cells, the header has 2; a cell that holds ',' must be quoted"),
         (["id,text", "7,a", "", "7,b"], {}, ":4: the id '7' is used twice; give each mention its own"),
         (["id,text", "1,a", " ,b"], {}, ":3: the row has an empty id; give each mention its own"),
         (["id,id", "1,2"], {}, ":1: has two columns 'id'"),

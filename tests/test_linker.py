@@ -80,6 +80,13 @@ def test_top_k_below_one_is_refused(linker, k):
         linker.link(["headache"], top_k=k)
 
 
+def test_a_bare_string_is_refused(linker):
+    with pytest.raises(xnorm.ConfigError, match="expected a list of strings or Mention objects, found one string"):
+        linker.link("headache")
+    with pytest.raises(xnorm.ConfigError, match=r"expected 1 or more, found 2\.5"):
+        linker.link(["headache"], top_k=2.5)
+
+
 def test_top_k_beyond_the_terminology_is_all_of_it(linker):
     assert len(linker.link(["headache"], top_k=10_000)[0]) == len(linker.terminology)
 

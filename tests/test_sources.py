@@ -222,7 +222,7 @@ def test_scope_type_and_source_filters(source):
     assert report.sources[0].skipped == {"concept of another type": 1}
     assert "PET:1" not in join(given | {"types": ["mammal"]})[0]
     zoo = source("zoo", [{"id": "PET:2", "name": "Felis catus"}])
-    assert names(join(given, zoo, sources=["zoo"])[0], "PET:2") == [("Felis catus", "en", "exact", "zoo")]
+    assert names(join(given, zoo, sources=["zoo"])[0], "PET:2") == [("Felis catus", "en", "preferred", "zoo")]
 
 
 @pytest.mark.parametrize(

@@ -142,9 +142,9 @@ def test_bad_tables(tmp_path):
     columns = {"id": "code", "name": "terms"}
     assert message(path, columns=columns) == f"{path}:1: has no column 'terms'; did you mean 'term'?"
     path = written(tmp_path, CONCEPTS, "pets.tsv")
-    assert message(path) == f"{path}:1: has no column 'id'; is the delimiter '\\t' right?"
+    assert message(path) == f"{path}:1: has no column 'id'; the delimiter is taken to be '\\t'; set `delimiter`"
     path = written(tmp_path, "id,name\nPET:2\n")
-    assert message(path) == f"{path}:2: has 1 cells, the header has 2"
+    assert message(path) == f"{path}:2: has 1 cells, the header has 2; a cell that holds ',' must be quoted"
     path = written(tmp_path, b"id,name\nPET:2,caf\xe9\n")
     assert message(path) == f"{path}:2: is not UTF-8 (byte 0xe9); convert it to UTF-8"
     path = written(tmp_path, 'id,name\nPET:2,"cat\n')

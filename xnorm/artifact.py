@@ -18,7 +18,15 @@ from typing import Any
 
 from xnorm.errors import ArtifactError
 
-__all__ = ["FORMAT_VERSION", "check_writable", "open_folder", "sha256_file", "write_folder"]
+__all__ = [
+    "FORMAT_VERSION",
+    "VERIFY_UP_TO",
+    "check_writable",
+    "is_running",
+    "open_folder",
+    "sha256_file",
+    "write_folder",
+]
 
 FORMAT_VERSION = 1
 """Version of the layout of saved folders; a folder of another version is refused."""
@@ -147,13 +155,12 @@ def _read_manifest(path: Path, kind: str) -> dict[str, Any]:
     try:
         raw = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
         about = raw.pop("sha256")
-    except (OSError, ValueError, KeyError, AttributeError, RecursionError):
+    except (OSError, ValueError, KeyError, AttributeError, TypeError, RecursionError):
         raise ArtifactError(f"{path}: is no {kind} written by xnorm (no readable {MANIFEST})") from None
     if raw.get("format_version") == FORMAT_VERSION and about != _digest(raw):
         raise ArtifactError(f"{path}: its {MANIFEST} is damaged (its checksum differs)")
-    if not isinstance(raw, dict):
-        raise ArtifactError(f"{path}: its {MANIFEST} is not a mapping")
-    return raw
+    manifest: dict[str, Any] = raw
+    return manifest
 
 
 def _kind(path: Path) -> str | None:
@@ -179,7 +186,7 @@ def _write_manifest(folder: Path, kind: str, about: dict[str, Any]) -> None:
     (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
     for p in folder.rglob("*"):
         if p.is_file():
-            with p.open("rb") as f:
+            with p.open("r+b") as f:
                 os.fsync(f.fileno())
 
 
@@ -202,13 +209,22 @@ def _swap(new: Path, path: Path) -> None:
 
 def _remove_stale(path: Path) -> None:
     """Remove what killed runs left beside `path`; the folder of a process that still runs is left alone."""
+    if path.exists():
+        shutil.rmtree(_old(path), ignore_errors=True)
     for stale in path.parent.glob(f".{path.name}.new-*"):
         pid = stale.name.rpartition("-")[2]
-        if not (pid.isdigit() and _is_running(int(pid))):
+        if not (pid.isdigit() and is_running(int(pid))):
             shutil.rmtree(stale, ignore_errors=True)
 
 
-def _is_running(pid: int) -> bool:
+def _is_being_written(path: Path) -> bool:
+    """Return whether a process that still runs is about to put a folder in its place."""
+    pids = (p.name.rpartition("-")[2] for p in path.parent.glob(f".{path.name}.new-*"))
+    return any(pid.isdigit() and int(pid) != os.getpid() and is_running(int(pid)) for pid in pids)
+
+
+def is_running(pid: int) -> bool:
+    """Return whether a process of this machine has that number; where that cannot be told, whether it may."""
     if pid == os.getpid() or os.name != "posix":
         return pid != os.getpid()
     try:
@@ -223,6 +239,6 @@ def _is_running(pid: int) -> bool:
 def _put_back(path: Path) -> None:
     """Undo a swap that a kill cut in two: the old folder returns to its place."""
     old = _old(path)
-    if old.is_dir() and not path.exists():
+    if old.is_dir() and not path.exists() and not _is_being_written(path):
         with contextlib.suppress(OSError):
             old.rename(path)

@@ -113,20 +113,32 @@ def link(
     lang: Annotated[str | None, typer.Option("--lang", help="Language of the mentions, where they name none.")] = None,
     format: Annotated[
         str | None,
-        typer.Option("--format", help="jsonl, csv, tsv or text; default: by the ending of --output, else jsonl."),
+        typer.Option(
+            "--format",
+            help="jsonl, csv, tsv or text; default: by --output's ending, else jsonl (text on a terminal).",
+        ),
     ] = None,
     input_format: Annotated[
         str | None, typer.Option("--input-format", help="text, table, csv, tsv, jsonl, bigbio, brat, pubtator.")
     ] = None,
     column: Annotated[str | None, typer.Option("--column", help="Column of the mentions in a CSV or TSV file.")] = None,
     id_column: Annotated[str | None, typer.Option("--id-column", help="Column of their ids.")] = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option("--option", metavar="KEY=VALUE", help="An option of the input's format, such as delimiter=';'."),
+    ] = None,
     threshold: Annotated[float | None, typer.Option("--threshold", help="Drop candidates with a lower score.")] = None,
-    explain: Annotated[bool, typer.Option("--explain", help="Say what each generator gave (JSON Lines).")] = False,
+    explain: Annotated[bool, typer.Option("--explain", help="Say what each generator gave (jsonl, text).")] = False,
+    trust: Annotated[
+        bool, typer.Option("--trust", help="Import the modules of `module:Class` components that an index names.")
+    ] = False,
     overwrite: Overwrite = False,
     quiet: Quiet = False,
 ) -> None:
     """Link mentions to concepts, best candidate first."""
+    from xnorm.config import parse_options
     from xnorm.console import Reporter, counts_in_words
+    from xnorm.linker import check_top_k
     from xnorm.linking import job_key, link_file, mentions_of, open_linker
     from xnorm.output import format_of
 
@@ -134,19 +146,33 @@ def link(
         raise ConfigError(f"INPUT {input} and --text were both given; use one")
     if input is None and not text and sys.stdin.isatty():
         raise ConfigError("no mentions: name a file, pipe some in, or use --text")
-    options = {k: v for k, v in (("column", column), ("id_column", id_column), ("lang", lang)) if v is not None}
+    if input is not None and output is not None and input.exists() and output.exists() and input.samefile(output):
+        raise ConfigError(f"--output {output}: is the input itself; choose another file")
+    check_top_k(top_k)
+    written = format_of(output, format)
+    options = parse_options(option or ())
+    options |= {k: v for k, v in (("column", column), ("id_column", id_column), ("lang", lang)) if v is not None}
     with Reporter(quiet=quiet) as reporter:
-        linker = open_linker(index, threshold=threshold, progress=reporter)
+        linker = open_linker(index, threshold=threshold, trust=trust, progress=reporter)
         mentions, report = mentions_of(input, texts=text, format=input_format, options=options)
         counts = link_file(
             linker,
             mentions,
             output,
-            format=format_of(output, format),
+            format=written,
             top_k=top_k,
             explain=explain,
             overwrite=overwrite,
-            job=job_key(linker, input, output=output, format=format, top_k=top_k, explain=explain, options=options),
+            job=job_key(
+                linker,
+                input,
+                output=output,
+                format=written,
+                top_k=top_k,
+                explain=explain,
+                reader=input_format,
+                options=options,
+            ),
             progress=reporter,
         )
     for line in counts_in_words(counts, report):

@@ -36,6 +36,7 @@ __all__ = [
     "SourceSpec",
     "StrictModel",
     "find_config",
+    "parse_options",
     "read_yaml",
     "validate",
 ]
@@ -90,7 +91,13 @@ EncoderSpec = Annotated[SerializeAsAny[ComponentConfig], _spec("encoders")]
 CandidatesSpec = Annotated[SerializeAsAny[ComponentConfig], _spec("candidates")]
 
 
-InputPath = Annotated[Path, AfterValidator(Path.expanduser)]
+def _usable(path: Path) -> Path:
+    if "\0" in str(path):
+        raise ValueError("a path cannot hold a null character")
+    return path.expanduser()
+
+
+InputPath = Annotated[Path, AfterValidator(_usable)]
 """A file to read. In a config file a relative `path` is relative to that file; elsewhere to the working directory."""
 
 
@@ -108,7 +115,9 @@ def find_config(path: str | Path) -> Path:
     for folder in (package / "configs", package.parent / "configs"):  # installed, or a checkout
         shipped = shipped or {p.stem: p for p in folder.glob("*.yaml")}
     if path.stem not in shipped:
-        raise ConfigError(f"{path}: no such file, and no config of that name; {did_you_mean(path.stem, shipped)}")
+        built = Path("index") / path
+        hint = f"did you mean {built}?" if built.is_dir() else did_you_mean(path.stem, shipped)
+        raise ConfigError(f"{path}: no such file or folder, and no config of that name; {hint}")
     return shipped[path.stem]
 
 
@@ -169,11 +178,20 @@ def _read_with_parents(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
         raise ConfigError(f"{path}: not valid YAML: {' '.join(str(e).split())}") from e
     if not isinstance(data, dict):
         raise ConfigError(f"{path}: expected a mapping of keys to values, found {type(data).__name__}")
-    data = _anchor_paths(data, path.parent)
+    try:
+        data = _anchor_paths(data, _standing_in(path))
+    except RecursionError:
+        raise ConfigError(f"{path}: an anchor refers to itself") from None
     parent = data.pop("extends", None)
     if parent is None:
         return dict(data)
     return _merge(_read_with_parents(path.parent / str(parent), (*seen, path)), data)
+
+
+def _standing_in(path: Path) -> Path:
+    """Return the folder that a config's files are relative to; one that comes with an installed xnorm is taken as if it
+    stood in `configs` of the working directory, since nothing is to be put beside an installed package."""
+    return Path.cwd() / "configs" if path.parent == Path(__file__).resolve().parent / "configs" else path.parent
 
 
 def _anchor_paths(data: Any, folder: Path) -> Any:
@@ -201,6 +219,18 @@ def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
         old = merged.get(key)
         merged[key] = _merge(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
     return merged
+
+
+def parse_options(options: Sequence[str]) -> dict[str, Any]:
+    """Return KEY=VALUE strings as a mapping; values are YAML.
+
+    Raises:
+        ConfigError: one is not of that form.
+    """
+    data: dict[str, Any] = {}
+    for option in options:
+        _override(data, option)
+    return data
 
 
 def _override(data: dict[str, Any], override: str) -> None:

@@ -84,11 +84,12 @@ def summary(about: dict[str, Any], *, err: bool = False) -> None:
     """Print what `xnorm.linker.describe` found, for people."""
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     console = Console(stderr=err, highlight=False, soft_wrap=True)
     table = Table.grid(padding=(0, 2))
     for label, value in _lines(about):
-        table.add_row(label, value)
+        table.add_row(Text(label), Text(value))  # as it is: names of types are no markup
     console.print(table)
 
 

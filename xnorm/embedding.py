@@ -10,7 +10,7 @@ import contextlib
 import hashlib
 import os
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -78,25 +78,27 @@ class VectorCache:
         self.folder = folder / "vectors" / hashlib.blake2b(identity.encode(), digest_size=12).hexdigest()
         self.identity = identity
         self.dim = encoder.dim
-        self._shards: list[tuple[Keys, Vectors]] = []
-        for path in sorted(self.folder.glob("*.npy")):
-            with contextlib.suppress(OSError, ValueError):
-                shard = np.load(path, mmap_mode="r", allow_pickle=False)
-                if shard.dtype == self._dtype and shard.ndim == 1:
-                    self._shards.append((shard["key"], shard["vector"]))
 
     @property
     def _dtype(self) -> np.dtype[np.void]:
         return np.dtype([("key", np.uint64, (2,)), ("vector", np.float32, (self.dim,))])
 
+    def _shards(self) -> Iterator[tuple[Keys, Vectors]]:
+        """Yield (keys, vectors) of each shard, one open at a time: there may be more than a process may open."""
+        for path in sorted(self.folder.glob("*.npy")):
+            with contextlib.suppress(OSError, ValueError):
+                shard = np.load(path, mmap_mode="r", allow_pickle=False)
+                if shard.dtype == self._dtype and shard.ndim == 1:
+                    yield shard["key"], shard["vector"]
+
     def fill(self, texts: Sequence[str], out: Vectors) -> npt.NDArray[np.int64]:
         """Write the vectors that are known into `out` (texts, dim); return the positions of the others."""
         known = np.zeros(len(texts), bool)
-        if self._shards and texts:
+        if texts:
             wanted = _keys(texts)
             order = np.argsort(wanted[:, 0])
             ordered = wanted[order]
-            for keys, vectors in self._shards:
+            for keys, vectors in self._shards():
                 at = np.minimum(np.searchsorted(ordered[:, 0], keys[:, 0]), len(texts) - 1)
                 hit = (ordered[at] == keys).all(axis=1)
                 rows = order[at[hit]]

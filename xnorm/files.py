@@ -114,6 +114,7 @@ def read_table(
         DataError: a wanted column is missing, a header is given twice, a row has fewer or more cells than the header,
             a quote is never closed, or as `open_text`.
     """
+    csv.field_size_limit(1 << 27)  # its default of 131,072 characters would end the reading at one long cell
     delimiter = delimiter or ("," if suffix(path) == ".csv" else "\t")
     with open_text(path) as file:
         if delimiter == "\t":  # in TSV a quote is an ordinary character
@@ -128,7 +129,10 @@ def read_table(
                     continue
                 if len(row) != len(header):
                     raise DataError(
-                        f"has {len(row)} cells, the header has {len(header)}", path=path, line=rows.line_num
+                        f"has {len(row)} cells, the header has {len(header)}",
+                        path=path,
+                        line=rows.line_num,
+                        fix=f"a cell that holds {delimiter!r} must be quoted" if delimiter != "\t" else None,
                     )
                 yield rows.line_num, dict(zip(header, row, strict=True))
         except csv.Error as e:
@@ -138,7 +142,11 @@ def read_table(
 def _check_header(header: list[str], columns: Sequence[str], path: Path, delimiter: str) -> None:
     for column in columns:
         if column not in header:
-            hint = did_you_mean(column, header) if len(header) > 1 else f"is the delimiter {delimiter!r} right?"
+            hint = (
+                did_you_mean(column, header)
+                if len(header) > 1
+                else f"the delimiter is taken to be {delimiter!r}; set `delimiter`"
+            )
             raise DataError(f"has no column '{column}'", path=path, line=1, fix=hint)
     for column in header:
         if header.count(column) > 1:

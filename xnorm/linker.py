@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
@@ -25,7 +26,7 @@ from xnorm.tables import Terminology
 from xnorm.text import clean
 from xnorm.types import Candidate, MemberScore, Mention, Ranking
 
-__all__ = ["KIND", "DecisionConfig", "LinkCounts", "Linker", "LinkerConfig", "describe"]
+__all__ = ["KIND", "DecisionConfig", "LinkCounts", "Linker", "LinkerConfig", "check_top_k", "describe"]
 
 KIND = "index"
 BATCH = 1024
@@ -35,7 +36,7 @@ BATCH = 1024
 class DecisionConfig(StrictModel):
     """When a candidate is good enough."""
 
-    threshold: float | None = None
+    threshold: float | None = Field(default=None, allow_inf_nan=False)
     """Candidates with a lower score are dropped; a mention left without any is NIL. Default: keep all."""
 
 
@@ -142,7 +143,12 @@ class Linker:
 
     @classmethod
     def load(
-        cls, path: str | Path, *, verify: bool | None = None, overrides: Mapping[str, Any] | None = None
+        cls,
+        path: str | Path,
+        *,
+        verify: bool | None = None,
+        overrides: Mapping[str, Any] | None = None,
+        trust: bool = False,
     ) -> Linker:
         """Open a folder that `save` or `xnorm index` wrote.
 
@@ -150,12 +156,16 @@ class Linker:
             verify: True checks every byte against the manifest, False only sizes; None (default) checks every byte of
                 files up to 256 MB.
             overrides: keys of the config to replace, such as `{"decision": {"threshold": 0.5}}`.
+            trust: import the modules of components `module:Class` that the index names; else they are refused unless
+                this process has imported them already.
 
         Raises:
             ArtifactError: missing, damaged, of another format version, or made with another encoder.
         """
         path = Path(path)
         manifest = open_folder(path, kind=KIND, verify=verify)
+        if not trust:
+            _refuse_foreign_code(manifest["config"], path)
         config = validate(LinkerConfig, {**manifest["config"], **(overrides or {})}, where=f"{path}/manifest.json")
         terminology = Terminology.open(path / "terminology")
         if (len(terminology), terminology.n_names) != (manifest["concepts"], manifest["names"]):
@@ -209,25 +219,35 @@ class Linker:
         counts: LinkCounts | None = None,
     ) -> Iterator[tuple[list[Mention], Candidates]]:
         """Yield mentions with their candidates as arrays, 1,024 at a time; otherwise as `link`."""
-        _check_top_k(top_k)
+        check_top_k(top_k)
+        if isinstance(mentions, str):
+            raise ConfigError("mentions: expected a list of strings or Mention objects, found one string")
         source = (_as_mention(m, lang) for m in mentions)
         while batch := list(islice(source, BATCH)):
             yield batch, self.candidates(batch, top_k, counts=counts)
 
     def candidates(self, mentions: Sequence[Mention], k: int, *, counts: LinkCounts | None = None) -> Candidates:
-        """Return the candidates of mentions as arrays of shape (mentions, k), equal texts looked up once.
+        """Return the candidates of mentions as arrays of shape (mentions, k).
+
+        Generators see a mention's text and language; mentions that are equal in both are looked up once.
 
         Raises:
             ConfigError: `k` is below 1.
         """
-        _check_top_k(k)
+        check_top_k(k)
         k = min(k, len(self.terminology))
-        position: dict[str, int] = {}
+        position: dict[tuple[str, str | None], int] = {}
         texts = [clean(m.text) for m in mentions]
         cut = [len(t) > self.config.max_chars for t in texts]
         short = [t[: self.config.max_chars] for t in texts]
-        inverse = np.array([position.setdefault(t, len(position)) if t else -1 for t in short], np.int64)
-        distinct = [Mention(t) for t in position]
+        inverse = np.array(
+            [
+                position.setdefault((t, m.lang), len(position)) if t else -1
+                for t, m in zip(short, mentions, strict=True)
+            ],
+            np.int64,
+        )
+        distinct = [Mention(text, lang=lang) for text, lang in position]
         found = self.generator.generate(distinct, k) if distinct else Candidates.empty(0, k)
         if self.config.decision.threshold is not None:
             found = _above(found, self.config.decision.threshold)
@@ -298,8 +318,23 @@ class _Maker:
         return self.linker.views(self.candidates, slice(self.row, self.row + 1))[0]
 
 
-def _check_top_k(k: int) -> None:
-    if k < 1:
+def _refuse_foreign_code(settings: Any, path: Path) -> None:
+    """Refuse an index that would have us import a module which nobody here has named."""
+    parts = list(settings.values()) if isinstance(settings, dict) else settings if isinstance(settings, list) else []
+    for part in parts:
+        _refuse_foreign_code(part, path)
+    kind = settings.get("type") if isinstance(settings, dict) else None
+    if isinstance(kind, str) and ":" in kind and kind.partition(":")[0] not in sys.modules:
+        raise ArtifactError(f"{path}: asks for the code of '{kind}' to be run; pass --trust if you trust its maker")
+
+
+def check_top_k(k: int) -> None:
+    """Refuse a number of candidates that makes no sense.
+
+    Raises:
+        ConfigError: it is no whole number, or below 1.
+    """
+    if not isinstance(k, int | np.integer) or isinstance(k, bool) or k < 1:
         raise ConfigError(f"top_k: expected 1 or more, found {k}")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -9,7 +10,7 @@ from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
 
-from xnorm.artifact import open_folder
+from xnorm.artifact import VERIFY_UP_TO, open_folder, sha256_file
 from xnorm.config import find_config
 from xnorm.corpora.base import ReadReport
 from xnorm.errors import ArtifactError, DataError
@@ -22,7 +23,9 @@ from xnorm.types import Mention
 __all__ = ["job_key", "link_file", "mentions_of", "open_linker"]
 
 
-def open_linker(index: str | Path, *, threshold: float | None = None, progress: Progress = no_progress) -> Linker:
+def open_linker(
+    index: str | Path, *, threshold: float | None = None, trust: bool = False, progress: Progress = no_progress
+) -> Linker:
     """Open an index folder; given a config, open its index under `index/NAME`, after building it if it is not there.
 
     Raises:
@@ -31,19 +34,33 @@ def open_linker(index: str | Path, *, threshold: float | None = None, progress: 
     """
     overrides = {} if threshold is None else {"decision": {"threshold": threshold}}
     if Path(index).is_dir():
-        return Linker.load(index, overrides=overrides)
+        return Linker.load(index, overrides=overrides, trust=trust)
     if Path(index).suffix not in (".yaml", ".yml") and Path(index).parent != Path():
         raise ArtifactError(f"{index}: no such index; `xnorm index CONFIG --output {index}` writes one")
     config = LinkerConfig.read(find_config(index))
     folder = Path("index") / config.name
     if not folder.exists():
-        Linker.build(config, progress=progress).save(folder)
-    elif open_folder(folder, kind=KIND, verify=False)["config"] != config.model_dump(mode="json"):
+        linker = Linker.build(config, progress=progress)
+        with contextlib.suppress(ArtifactError) if folder.exists() else contextlib.nullcontext():
+            linker.save(folder)  # unless another process was faster
+    if open_folder(folder, kind=KIND, verify=False)["config"] != config.model_dump(mode="json"):
         raise ArtifactError(
             f"{folder}: was built from other settings than {index} has now; "
             f"`xnorm index {index} --overwrite` builds it again, or link with the folder itself"
         )
-    return Linker.load(folder, overrides=overrides)
+    linker = Linker.load(folder, overrides=overrides, trust=True)  # the user's own config names the code
+    for source in linker.report["sources"]:
+        path = Path(source["path"])
+        if path.is_file() and source["sha256"] and not _is_the_same(path, source["bytes"], source["sha256"]):
+            raise ArtifactError(
+                f"{folder}: {path} has changed since; `xnorm index {index} --overwrite` builds it again, or link with "
+                "the folder itself"
+            )
+    return linker
+
+
+def _is_the_same(path: Path, size: int, checksum: str) -> bool:
+    return path.stat().st_size == size and (size > VERIFY_UP_TO or sha256_file(path) == checksum)
 
 
 def mentions_of(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import io
 import json
 import os
 import sys
@@ -12,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
 
+from xnorm.artifact import is_running
 from xnorm.errors import ArtifactError, ConfigError
 from xnorm.files import suffix
 from xnorm.registry import did_you_mean
@@ -39,8 +41,12 @@ def format_of(path: Path | None, wanted: str | None) -> str:
         return wanted
     if path is None:
         return "text" if sys.stdout.isatty() else "jsonl"
-    ending = suffix(path).removeprefix(".")
-    return ending if ending in FORMATS else "jsonl"
+    ending = {"ndjson": "jsonl", "json": "jsonl", "txt": "text"}.get(suffix(path)[1:], suffix(path)[1:])
+    if ending and ending not in FORMATS:
+        raise ConfigError(
+            f"--output {path}: no format goes with '.{ending}'; {did_you_mean(ending, FORMATS)}; or --format"
+        )
+    return ending or "jsonl"
 
 
 @dataclass(slots=True)
@@ -57,7 +63,8 @@ class Output:
         """Remember that everything written so far belongs to these counts, for a run that resumes."""
         self.file.flush()
         if self.state is not None:
-            text = json.dumps({"job": self.job, "bytes": os.fstat(self.file.fileno()).st_size, "done": done})
+            size = os.fstat(self.file.fileno()).st_size
+            text = json.dumps({"job": self.job, "pid": os.getpid(), "bytes": size, "done": done})
             new = self.state.with_name(self.state.name + "-new")
             new.write_text(text, encoding="utf-8")
             new.replace(self.state)
@@ -74,23 +81,27 @@ def open_output(path: Path | None, *, overwrite: bool, job: str | None = None) -
         ArtifactError: the file exists and may not be replaced, or cannot be written.
     """
     if path is None:
-        yield Output(sys.stdout)
+        with _standard_output() as file:
+            yield Output(file)
         return
     if path.is_dir() or (path.exists() and not overwrite):
         raise ArtifactError(f"{path}: exists already; pass --overwrite to replace it, or choose another --output")
-    part = path.parent / (f".{path.name}.part" if job else f".{path.name}.part-{os.getpid()}")
+    part = path.parent / f".{path.name}.part-{job[:12] if job else os.getpid()}"
     state = part.with_name(part.name + ".json") if job else None
     finished = False
     try:
-        size, done = _left_by_killed_run(part, state, job)
+        size, done = _left_by_killed_run(part, state, job, path)
         with part.open("r+" if size else "w", encoding="utf-8", newline="") as file:
             file.seek(size)
             file.truncate()
-            yield Output(file, done, state, job)
+            output = Output(file, done, state, job)
+            output.keep(done)
+            yield output
         finished = True
         part.replace(path)
     except OSError as e:
-        raise ArtifactError(f"{path}: cannot be written: {e.strerror or e}; nothing was changed") from e
+        hint = f"; create {path.parent} first" if not path.parent.exists() else ""
+        raise ArtifactError(f"{path}: cannot be written: {e.strerror or e}; nothing was changed{hint}") from e
     except KeyboardInterrupt:  # as a kill: the next run goes on from here
         finished = job is None
         raise
@@ -104,12 +115,31 @@ def open_output(path: Path | None, *, overwrite: bool, job: str | None = None) -
                     rest.unlink(missing_ok=True)
 
 
-def _left_by_killed_run(part: Path, state: Path | None, job: str | None) -> tuple[int, dict[str, int]]:
-    """Return how many bytes of a part are whole, and what they count; zero and nothing if it is of another job."""
+@contextlib.contextmanager
+def _standard_output() -> Iterator[TextIO]:
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8")
+    try:
+        yield sys.stdout
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as e:
+        raise ArtifactError(f"standard output: cannot be written: {e.strerror or e}") from e
+
+
+def _left_by_killed_run(part: Path, state: Path | None, job: str | None, path: Path) -> tuple[int, dict[str, int]]:
+    """Return how many bytes of a part are whole, and what they count; zero and nothing if there is none.
+
+    Raises:
+        ArtifactError: the run that writes it is still at work.
+    """
     if state is None:
         return 0, {}
     try:
         left = json.loads(state.read_text(encoding="utf-8"))
+        if left["pid"] != os.getpid() and is_running(left["pid"]):
+            raise ArtifactError(f"{path}: process {left['pid']} is writing it just now; wait for it, or end it")
         if left["job"] == job and part.stat().st_size >= left["bytes"]:
             return int(left["bytes"]), {str(k): int(v) for k, v in left["done"].items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
@@ -123,12 +153,14 @@ def writer(file: TextIO, format: str, *, explain: bool = False, header: bool = T
     Args:
         format: one of `FORMATS`. A table has one row a mention: its best candidate, and the ids of the others.
         header: write a table's first row.
-        explain: also write what each member of an ensemble said of a candidate (JSON Lines only).
+        explain: also write what each member of an ensemble said of a candidate (not in a table).
     """
     if format == "jsonl":
         return lambda mention, identifier, candidates: _write_json(file, mention, identifier, candidates, explain)
     if format == "text":
-        return lambda mention, _, candidates: _write_text(file, mention, candidates)
+        return lambda mention, _, candidates: _write_text(file, mention, candidates, explain)
+    if explain:
+        raise ConfigError(f"--explain: a {format} table has no room for it; use --format jsonl or text")
     table = csv.writer(file, delimiter="," if format == "csv" else "\t", lineterminator="\n")
     if header:
         table.writerow((*COLUMNS, "others"))
@@ -151,17 +183,20 @@ def _write_json(
         "mention": mention.text,
         "candidates": [as_record(c, explain=explain) for c in candidates],
     }
-    text = json.dumps(record, ensure_ascii=False)
+    text = json.dumps(record, ensure_ascii=False, allow_nan=False)
     # half of a surrogate pair, which JSON input can hold, has no UTF-8 form
     file.write((text if text.isascii() else text.encode("utf-8", "replace").decode()) + "\n")
 
 
-def _write_text(file: TextIO, mention: Mention, candidates: Sequence[Candidate]) -> None:
+def _write_text(file: TextIO, mention: Mention, candidates: Sequence[Candidate], explain: bool) -> None:
     file.write(f"{mention.text}\n" if candidates else f"{mention.text}\n  NIL\n")
     width = max((len(c.concept_id) for c in candidates), default=0)
     for c in candidates:
         matched = "" if c.matched_name == c.name else f"  [{c.matched_name}]"
         file.write(f"  {c.score:6.3f}  {c.concept_id:<{width}}  {c.name}{matched}\n")
+        if explain and c.members:
+            said = (f"{name} {m.score:.3f}" + (f" (rank {m.rank})" if m.rank else "") for name, m in c.members.items())
+            file.write(f"          {', '.join(said)}\n")
 
 
 def as_record(candidate: Candidate, *, explain: bool = False) -> dict[str, Any]:

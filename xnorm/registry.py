@@ -65,7 +65,7 @@ def _own_class(seam: str, type_name: str, base: type) -> type[Any]:
     module_name, _, class_name = type_name.partition(":")
     try:
         found: type[Any] = getattr(importlib.import_module(module_name), class_name)
-    except (ImportError, AttributeError) as e:
+    except (ImportError, AttributeError, TypeError, ValueError) as e:
         raise ConfigError(f"type '{type_name}' of {seam} cannot be imported: {e}") from e
     if not _is_subclass(found, base):
         raise ConfigError(f"type '{type_name}' of {seam} is not a subclass of xnorm.{seam}.base.{base.__name__}")

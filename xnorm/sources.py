@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
+from xnorm.artifact import sha256_file
 from xnorm.config import SourceSpec, StrictModel
 from xnorm.errors import ConfigError, DataError
 from xnorm.registry import find_component
@@ -81,7 +82,7 @@ def read_terminology(config: TerminologyConfig) -> tuple[Terminology, Report]:
     for source in config.sources:
         assert isinstance(source, SourceConfig)
         parser: Parser = find_component("terminology", source.type)(source)
-        counts = SourceReport(source=source.label, path=str(source.path))
+        counts = _count_for(source)
         report.sources.append(counts)
         builder.start(source, counts)
         for raw in parser.read(counts):
@@ -94,6 +95,20 @@ def read_terminology(config: TerminologyConfig) -> tuple[Terminology, Report]:
     report.concepts, report.names = len(terminology), terminology.n_names
     report.retired = terminology.retired.num_rows
     return terminology, report
+
+
+def _count_for(source: SourceConfig) -> SourceReport:
+    """Return the report of a source, with what its file can be known by again.
+
+    Raises:
+        DataError: there is no such file.
+    """
+    if not source.path.exists():
+        raise DataError("no such file", path=source.path, fix=source.hint or "look at the source's `path`")
+    about = SourceReport(source=source.label, path=str(source.path))
+    if source.path.is_file():
+        about.bytes, about.sha256 = source.path.stat().st_size, sha256_file(source.path)
+    return about
 
 
 def _check(config: TerminologyConfig) -> None:
@@ -141,8 +156,8 @@ class _Concept:
     definition: str | None = None
     names: list[tuple[str, str, str, str]] = field(default_factory=list)
     """(text, lang, scope, source)"""
-    seen: set[tuple[str, str]] = field(default_factory=set)
-    """(text, lang)"""
+    seen: dict[tuple[str, str], int] = field(default_factory=dict)
+    """(text, lang) -> place in `names`"""
     preferred: dict[str, _Preferred] = field(default_factory=dict)
     """By language."""
 
@@ -227,15 +242,18 @@ class _Builder:
         if not text:
             self.counts.skip("empty name", raw.line if raw.line is not None else raw.id)
             return
-        if scope == "preferred":
+        wanted = self._scopes and self._keep_lang(lang) and self._langs(lang)
+        if wanted and scope == "preferred":  # a name that is filtered out anyway does not take the place of a later one
             scope = self._preferred(concept, raw, text, lang)
-        if scope not in self._scopes or not (self._keep_lang(lang) and self._langs(lang)):
+        if not wanted or scope not in self._scopes:
             self.counts.skip("name filtered out")
             return
-        if (text, lang) in concept.seen:
+        at = concept.seen.setdefault((text, lang), len(concept.names))
+        if at < len(concept.names):
             self.report.duplicate_names += 1
+            if scope == "preferred":
+                concept.names[at] = (text, lang, scope, concept.names[at][3])
             return
-        concept.seen.add((text, lang))
         concept.names.append((text, lang, scope, self.source.label))
         self.counts.names += 1
 

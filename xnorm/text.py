@@ -92,6 +92,7 @@ def fold(text: str) -> str:
         text = _ACCENT.sub("", unicodedata.normalize("NFKD", romanise_greek(text))).translate(_LETTERS)
         text = unicodedata.normalize("NFC", text)  # Hangul back into syllables
         # marks are the vowels of Thai or Devanagari, so they are letters here
+        text = "".join(c for c in text if unicodedata.category(c) != "Cf")  # soft hyphens, joiners, direction marks
         letters = "".join(c if c.isalnum() or unicodedata.category(c)[0] == "M" else " " for c in text)
         folded = " ".join(_UNSPACED_RUN.sub(r" \1 ", letters).split())
     else:

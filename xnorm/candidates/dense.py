@@ -85,7 +85,10 @@ class DenseGenerator(CandidateGenerator):
         return cls(config, terminology, encoder, index)
 
     def save(self, folder: Path) -> None:
-        faiss.write_index(self._index, str(folder / "names.faiss"))
+        try:
+            faiss.write_index(self._index, str(folder / "names.faiss"))
+        except RuntimeError as e:  # how FAISS says that the disk is full
+            raise OSError(f"names.faiss: {' '.join(str(e).split())[-120:]}") from e
         about = {"encoder": self.encoder.identity, "dim": self.encoder.dim, "storage": self.config.storage}
         (folder / "dense.json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
 

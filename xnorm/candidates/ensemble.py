@@ -37,7 +37,7 @@ class EnsembleConfig(GeneratorConfig):
     method: Literal["sum", "rrf", "max"] = "sum"
     """How members are fused: `sum`, weighted sum of scores, divided by the sum of the weights; `rrf`, weighted
     reciprocal ranks; `max`, the highest weighted score among the members that proposed the concept (xMEN's way)."""
-    weights: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
+    weights: dict[str, Annotated[float, Field(gt=0, allow_inf_nan=False)]] = Field(default_factory=dict)
     """Weight of a member, by its name; above 0, default 1."""
     depth: int = Field(default=100, ge=1)
     """Concepts taken from each member before fusion; at least the number asked for."""
@@ -115,7 +115,8 @@ class EnsembleGenerator(CandidateGenerator):
         depth = max(concepts.shape[1], self.config.depth)
         found = {name: member.nearest(queries[name], depth) for name, member in self.members.items()}
         scores, names, _ = self._scores(queries, concepts, found)
-        return np.round(scores, DECIMALS), names
+        scores = np.where((concepts >= 0) & np.isneginf(scores), 0, scores)  # `max`, and no member proposed it
+        return np.round(scores, DECIMALS).astype(np.float32), names
 
     def _scores(
         self, queries: dict[str, Any], concepts: Rows, found: dict[str, Candidates]

@@ -111,7 +111,13 @@ class TableReader(Reader):
         if len(found) == 1:
             return found[0]
         if len(columns) == 1:
-            return next(iter(columns))
+            (only,) = columns
+            if other := next((d for d in ";\t|," if d in only), None):
+                raise DataError(
+                    f"the header {only!r} looks like several columns", path=self.config.path, line=1,
+                    fix=f"name the delimiter with --option 'delimiter=\"{other}\"'",
+                )  # fmt: skip
+            return only
         which = f"several columns ({', '.join(found)})" if found else "none of the columns"
         raise DataError(
             f"{which} may hold the mention text; the columns are: {', '.join(columns)}",

@@ -28,6 +28,8 @@ class SourceConfig(ComponentConfig):
 
     path: InputPath
     """The file to read; gzip (`.gz`) is unpacked on the way."""
+    hint: str | None = None
+    """Where the file comes from; said when it is missing."""
     name: str | None = None
     """What the source is called in results; default: the file name without its endings."""
     lang: str = "en"
@@ -89,6 +91,10 @@ class SourceReport:
     read: int = 0
     concepts: int = 0
     names: int = 0
+    bytes: int | None = None
+    """Size of the file as it was read."""
+    sha256: str | None = None
+    """Its checksum."""
     skipped: Counter[str] = field(default_factory=Counter)
     examples: dict[str, list[str]] = field(default_factory=dict)
 

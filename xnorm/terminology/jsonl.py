@@ -48,7 +48,7 @@ class JsonlParser(Parser):
         for line, values in read_json_lines(self.config.path):
             record = _Record(values, self, line)
             concept = record.xmen() if "concept_id" in values else record.own()
-            for key in values.keys() - (_XMEN_KEYS if "concept_id" in values else _OWN_KEYS):
+            for key in sorted(values.keys() - (_XMEN_KEYS if "concept_id" in values else _OWN_KEYS)):
                 report.skip(f"key '{key}', which xnorm does not read", line)
             if concept.names or concept.retired:
                 yield concept
