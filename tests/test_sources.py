@@ -325,3 +325,13 @@ def test_open_refuses_what_is_damaged(source, tmp_path):
     names_file.unlink()
     with pytest.raises(ArtifactError, match=r"names\.arrow: cannot be read: "):
         Terminology.open(folder)
+
+
+def test_names_for_an_id_that_was_replaced_twice_reach_the_living_concept(source):
+    chain = [{"id": "PET:00", "retired": True, "replaced_by": ["PET:0"]}]
+    chain += [{"id": "PET:0", "retired": True, "replaced_by": ["PET:2"]}]
+    given = source("pets", [*PETS, *chain])
+    laid = source("french", [{"id": "PET:00", "name": "minou"}]) | {"overlay": True, "lang": "fr"}
+    terminology, report = join(given, laid)
+    assert ("minou", "fr", "exact", "french") in names(terminology, "PET:2")
+    assert not report.sources[1].skipped

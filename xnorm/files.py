@@ -69,7 +69,7 @@ def open_text(path: Path, *, newline: str | None = None, empty_ok: bool = False)
 
 def _bad_line(path: Path) -> int | None:
     """Return the first line that is not UTF-8, counted from 1."""
-    if str(path) == "-":
+    if not path.is_file():  # standard input or a pipe cannot be read again
         return None
     with path.open("rb") as raw:
         plain = gzip.GzipFile(fileobj=raw) if raw.read(2) == b"\x1f\x8b" else raw

@@ -211,8 +211,11 @@ class _Builder:
     def _overlaid(self, raw: RawConcept) -> _Concept | None:
         concept = self.concepts.get(raw.id)
         if concept is None and raw.id in self.retired:
-            new = self.retired[raw.id][0]
-            concept = self.concepts.get(new[0]) if len(new) == 1 else None
+            current, seen = raw.id, set[str]()
+            while current in self.retired and current not in seen and len(self.retired[current][0]) == 1:
+                seen.add(current)
+                current = self.retired[current][0][0]
+            concept = self.concepts.get(current)
             if concept is not None:
                 raw.names = [RawName(n.text, n.lang, "exact" if n.scope == "preferred" else n.scope) for n in raw.names]
         if concept is None:

@@ -39,6 +39,8 @@ __all__ = ["DenseConfig", "DenseGenerator"]
 # FAISS has a path for few queries that is ten times slower than the matrix product from a hundred of them on
 faiss.cvar.distance_compute_blas_threshold = 1
 
+GPU_LIMIT = 2048
+"""Longest list that FAISS gives on a GPU; longer ones are made on the CPU."""
 PAIRS = 1 << 13
 """(mention, name) pairs scored at a time; bounds memory."""
 
@@ -112,7 +114,7 @@ class DenseGenerator(CandidateGenerator):
 
     def _search(self, queries: Vectors, m: int) -> tuple[Scores, Rows]:
         """Return the scores and rows of the m best names, both of shape (queries, m)."""
-        if self._searcher is not self._index:  # on GPUs
+        if self._searcher is not self._index and m <= GPU_LIMIT:
             scores, names = self._searcher.search(queries, m)
             return scores, names.astype(np.int32)
 

@@ -14,6 +14,7 @@ from importlib.metadata import version
 from typing import Any, ClassVar
 
 import numpy as np
+from pydantic import Field
 from threadpoolctl import ThreadpoolController
 
 from xnorm.encoders.base import Encoder, EncoderConfig, Vectors
@@ -32,7 +33,7 @@ class UseConfig(EncoderConfig):
     """Settings of the embedded encoder."""
 
     type: str = "use"
-    threads: int | None = None
+    threads: int | None = Field(default=None, ge=1)
     """Threads that encode side by side; default: the processors available."""
 
 
