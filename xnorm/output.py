@@ -17,6 +17,7 @@ from xnorm.artifact import is_running
 from xnorm.errors import ArtifactError, ConfigError
 from xnorm.files import suffix
 from xnorm.registry import did_you_mean
+from xnorm.text import encodable
 from xnorm.types import Candidate, Mention
 
 __all__ = ["FORMATS", "Output", "Writer", "as_record", "format_of", "open_output", "writer"]
@@ -183,9 +184,7 @@ def _write_json(
         "mention": mention.text,
         "candidates": [as_record(c, explain=explain) for c in candidates],
     }
-    text = json.dumps(record, ensure_ascii=False, allow_nan=False)
-    # half of a surrogate pair, which JSON input can hold, has no UTF-8 form
-    file.write((text if text.isascii() else text.encode("utf-8", "replace").decode()) + "\n")
+    file.write(encodable(json.dumps(record, ensure_ascii=False, allow_nan=False)) + "\n")
 
 
 def _write_text(file: TextIO, mention: Mention, candidates: Sequence[Candidate], explain: bool) -> None:

@@ -10,7 +10,7 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["clean", "cognate", "fold", "fold_case", "hash_ngrams", "lang_code", "romanise_greek"]
+__all__ = ["clean", "cognate", "encodable", "fold", "fold_case", "hash_ngrams", "lang_code", "romanise_greek"]
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b\u2028\u2029\u2060\ufeff\ud800-\udfff]+")
 _SPACE = re.compile(r"\s+")
@@ -44,6 +44,11 @@ def lang_code(lang: str) -> str:
     code = lang.strip().lower().replace("_", "-")
     main, hyphen, rest = code.partition("-")
     return (_ISO_639_1.get(main, main) + hyphen + rest) or "und"
+
+
+def encodable(text: str) -> str:
+    """Return a string that has a UTF-8 form: half of a surrogate pair, as JSON may hold, becomes a question mark."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
 
 
 def fold_case(text: str) -> str:

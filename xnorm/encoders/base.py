@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from xnorm.config import ComponentConfig
+from xnorm.errors import ConfigError
 
-__all__ = ["Encoder", "EncoderConfig", "Vectors"]
+__all__ = ["Encoder", "EncoderConfig", "Vectors", "unit_rows"]
 
 Vectors = npt.NDArray[np.float32]
 
@@ -59,3 +60,22 @@ class Encoder(ABC):
         """Return vectors of mentions, comparable with those of names; the same as `encode` unless a variant has two
         views, as models with a query prefix do."""
         return self.encode(texts)
+
+
+def unit_rows(vectors: Vectors, texts: Sequence[str], *, what: str, fix: str, detail: str = "") -> Vectors:
+    """Return vectors scaled to unit length (L2).
+
+    Args:
+        vectors: shape (texts, dim).
+        what: the encoder, for the error.
+        fix: what the user can do about a vector that is not finite.
+        detail: put after "is not finite".
+
+    Raises:
+        ConfigError: a vector holds a NaN or an infinity; the message names its text.
+    """
+    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    if not np.isfinite(norms).all():
+        text = texts[int(np.flatnonzero(~np.isfinite(norms))[0])]
+        raise ConfigError(f"{what}: the vector of {text[:80]!r} is not finite{detail}; {fix}")
+    return np.asarray(vectors / np.maximum(norms, np.float32(1e-12)))

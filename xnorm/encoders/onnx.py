@@ -17,10 +17,11 @@ from pydantic import Field
 
 from xnorm.artifact import open_folder
 from xnorm.config import StrictModel, validate
-from xnorm.encoders.base import Encoder, EncoderConfig, Vectors
+from xnorm.encoders.base import Encoder, EncoderConfig, Vectors, unit_rows
 from xnorm.errors import ConfigError
 from xnorm.registry import require
 from xnorm.system import processors
+from xnorm.text import encodable
 
 __all__ = ["CARD", "MODEL_FILES", "EncoderCard", "OnnxConfig", "OnnxEncoder", "OnnxModel"]
 
@@ -162,8 +163,7 @@ class OnnxModel:
 
     def encode(self, texts: Sequence[str], batch_size: int) -> Vectors:
         """Return unit vectors, float32 of shape (texts, dim)."""
-        # a lone surrogate, as JSON may hold, would stop the tokenizer
-        clean = [text.encode("utf-8", "replace").decode("utf-8") for text in texts]
+        clean = [encodable(text) for text in texts]
         if self.card.lower:
             clean = [text.lower() for text in clean]
         tokens = [encoding.ids for encoding in self._tokenizer.encode_batch_fast(clean)]
@@ -171,12 +171,7 @@ class OnnxModel:
         for rows in _batches([len(ids) for ids in tokens], batch_size):
             ids, mask = _pad([tokens[i] for i in rows], self.card.pad_id)
             vectors[rows] = self._session.run(None, {"input_ids": ids, "attention_mask": mask})[0]
-        norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-        if not np.isfinite(norms).all():
-            text = texts[int(np.flatnonzero(~np.isfinite(norms))[0])]
-            raise ConfigError(f"encoder onnx: the vector of {text[:80]!r} is not finite; export the encoder again")
-        vectors /= np.maximum(norms, np.float32(1e-12))
-        return vectors
+        return unit_rows(vectors, texts, what="encoder onnx", fix="export the encoder again")
 
 
 def _batches(lengths: Sequence[int], batch_size: int) -> Iterator[Ids]:

@@ -21,9 +21,10 @@ import numpy as np
 from pydantic import Field
 
 from xnorm.artifact import sha256_file
-from xnorm.encoders.base import Encoder, EncoderConfig, Vectors
+from xnorm.encoders.base import Encoder, EncoderConfig, Vectors, unit_rows
 from xnorm.errors import ConfigError
 from xnorm.registry import require
+from xnorm.text import encodable
 
 __all__ = ["SentenceTransformerConfig", "SentenceTransformerEncoder"]
 
@@ -115,23 +116,15 @@ class SentenceTransformerEncoder(Encoder):
     def _encode(self, texts: Sequence[str], prefix: str) -> Vectors:
         if not texts:
             return np.empty((0, self.dim), np.float32)
-        # a lone surrogate, as JSON may hold, would stop the tokenizer
-        prefixed = [(prefix + text).encode("utf-8", "replace").decode("utf-8") for text in texts]
+        prefixed = [encodable(prefix + text) for text in texts]
         vectors: Vectors = np.array(
             self.model.encode(
                 prefixed, batch_size=self.config.batch_size, show_progress_bar=False, convert_to_numpy=True
             ),
             np.float32,
         )
-        norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-        if not np.isfinite(norms).all():
-            text = texts[int(np.flatnonzero(~np.isfinite(norms))[0])]
-            raise ConfigError(
-                f"model {self.config.model}: the vector of {text[:80]!r} is not finite (dtype {self._dtype}); "
-                "use dtype: float32, or check the model's weights"
-            )
-        vectors /= np.maximum(norms, np.float32(1e-12))
-        return vectors
+        what, fix = f"model {self.config.model}", "use dtype: float32, or check the model's weights"
+        return unit_rows(vectors, texts, what=what, fix=fix, detail=f" (dtype {self._dtype})")
 
     @property
     def _what(self) -> str:

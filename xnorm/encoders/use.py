@@ -17,9 +17,9 @@ import numpy as np
 from pydantic import Field
 from threadpoolctl import ThreadpoolController
 
-from xnorm.encoders.base import Encoder, EncoderConfig, Vectors
+from xnorm.encoders.base import Encoder, EncoderConfig, Vectors, unit_rows
 from xnorm.system import processors
-from xnorm.text import romanise_greek
+from xnorm.text import encodable, romanise_greek
 
 __all__ = ["UseConfig", "UseEncoder"]
 
@@ -77,13 +77,12 @@ class UseEncoder(Encoder):
         vectors = self._encode(lower + [texts[i] for i in cased])
         summed = vectors[: len(texts)].copy()
         summed[cased] += vectors[len(texts) :]
-        return _unit(summed)
+        return unit_rows(summed, texts, what="encoder use", fix="install its package again")
 
     def _encode(self, texts: list[str]) -> Vectors:
         if not texts:
             return np.empty((0, self.dim), np.float32)
-        # a lone surrogate, as JSON may hold, would stop the tokenizer
-        clean = [text.encode("utf-8", "replace").decode("utf-8") for text in texts]
+        clean = [encodable(text) for text in texts]
         model = self._model
         chunks = [clean[i : i + CHUNK] for i in range(0, len(clean), CHUNK)]
         workers = min(self.config.threads or processors(), len(chunks))
@@ -96,15 +95,10 @@ class UseEncoder(Encoder):
                 with self._blas.limit(limits=1, user_api="blas"), ThreadPoolExecutor(workers) as pool:
                     parts = list(pool.map(model.encode, chunks))
         # the model clips the norm of near-zero vectors, so make it exact
-        return _unit(np.concatenate(parts))
+        return unit_rows(np.concatenate(parts), texts, what="encoder use", fix="install its package again")
 
 
 def _case_matters(text: str) -> bool:
     """Return whether a text has capitals other than those of a sentence's beginning or of a text all in capitals."""
     inner = text if " " not in text else text[1:]
     return inner != inner.lower() and (text != text.upper() or " " not in text)
-
-
-def _unit(vectors: Vectors) -> Vectors:
-    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return np.asarray(vectors / np.maximum(norms, np.float32(1e-12)))
