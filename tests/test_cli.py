@@ -333,6 +333,17 @@ def test_a_killed_link_run_is_taken_up_where_it_stopped(run, index, tmp_path, ou
     assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []
 
 
+def test_a_run_at_work_is_left_alone(run, index, tmp_path):
+    (tmp_path / "m.txt").write_text("headache\ncold\n")
+    code = STOP.format(tests=str(Path(__file__).parent), index=str(index), output="out.jsonl", stop=2)
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True)
+    (state,) = tmp_path.glob(".out.jsonl.part-*.json")
+    state.write_text(json.dumps({**json.loads(state.read_text()), "pid": os.getppid()}))
+    assert fails(run("link", index, "m.txt", "-o", "out.jsonl", "-k", 2), "is writing it just now")
+    assert state.exists()
+    assert state.with_suffix("").exists()
+
+
 SLOW = """
 import sys, time
 sys.path.insert(0, {tests!r})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -41,8 +40,8 @@ def open_linker(
     folder = Path("index") / config.name
     if not folder.exists():
         linker = Linker.build(config, progress=progress)
-        with contextlib.suppress(ArtifactError) if folder.exists() else contextlib.nullcontext():
-            linker.save(folder)  # unless another process was faster
+        if not folder.exists():  # another process may have been faster
+            linker.save(folder)
     if open_folder(folder, kind=KIND, verify=False)["config"] != config.model_dump(mode="json"):
         raise ArtifactError(
             f"{folder}: was built from other settings than {index} has now; "

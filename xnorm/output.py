@@ -89,9 +89,10 @@ def open_output(path: Path | None, *, overwrite: bool, job: str | None = None) -
         raise ArtifactError(f"{path}: exists already; pass --overwrite to replace it, or choose another --output")
     part = path.parent / f".{path.name}.part-{job[:12] if job else os.getpid()}"
     state = part.with_name(part.name + ".json") if job else None
+    # before the `try`, whose end removes the part: it may be that of a run at work
+    size, done = _left_by_killed_run(part, state, job, path)
     finished = False
     try:
-        size, done = _left_by_killed_run(part, state, job, path)
         with part.open("r+" if size else "w", encoding="utf-8", newline="") as file:
             file.seek(size)
             file.truncate()

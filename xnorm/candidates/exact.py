@@ -104,9 +104,9 @@ class ExactGenerator(CandidateGenerator):
         return loose_candidates(mention, concepts, scores, names, len(queries[0]), k)
 
     def rate(self, queries: list[Hashes], concepts: Rows) -> tuple[Scores, Rows]:
-        mention, _, _, _ = self._matches(queries)
-        widest = int(np.bincount(mention, minlength=1).max())
-        found = self.nearest(queries, max(1, widest))
+        mention, matched, worths, matched_names = self._matches(queries)
+        widest = max(1, int(np.bincount(mention, minlength=1).max()))
+        found = loose_candidates(mention, matched, worths, matched_names, len(queries[0]), widest)
         scores = np.where(concepts >= 0, 0.0, -np.inf).astype(np.float32)
         names = np.full(concepts.shape, -1, np.int32)
         for column in range(found.concepts.shape[1]):

@@ -98,14 +98,14 @@ class SourceReport:
     skipped: Counter[str] = field(default_factory=Counter)
     examples: dict[str, list[str]] = field(default_factory=dict)
 
-    def skip(self, reason: str, where: str | int | None = None, count: int = 1) -> None:
+    def skip(self, reason: str, where: str | int | None = None) -> None:
         """Count something that was left out.
 
         Args:
             reason: why, in words that fit "N skipped: ...".
             where: a line number or an id; the first three of each reason are kept.
         """
-        self.skipped[reason] += count
+        self.skipped[reason] += 1
         places = self.examples.setdefault(reason, [])
         if where is not None and len(places) < 3:
             places.append(f"line {where}" if isinstance(where, int) else where)
