@@ -193,8 +193,8 @@ def test_jsonl_reads_mentions_and_documents(tmp_path, end):
         Mention("アスピリン", "7", "en", gold=("MESH:D001241",)),
         Mention("", "3", "en"),
         Mention("Herz- insuffizienz", "m1", "de", ("Disease",), ((18, 23), (34, 46)), "🫀 hat ", ", 頭痛.",
-                ("HP:1", "HP:2")),
-        Mention("頭痛", "d1/2", "ja", (), ((48, 50),), "ienz, ", "."),
+                ("HP:1", "HP:2"), document="d1"),
+        Mention("頭痛", "d1/2", "ja", (), ((48, 50),), "ienz, ", ".", document="d1"),
     ]  # fmt: skip
     assert report.documents == 2
 
@@ -209,7 +209,8 @@ def test_jsonl_documents_and_lone_mentions_are_documents(tmp_path):
     )
     lone, document = reader_for(path).documents(ReadReport())
     assert lone == Document("1", "La tos seca", (Mention("tos", "1", left="La ", right=" seca"),))
-    assert document == Document("2", "Tos.", (Mention("Tos", "2/1", "es", spans=((0, 3),), right="."),), "es")
+    tos = Mention("Tos", "2/1", "es", spans=((0, 3),), right=".", document="2")
+    assert document == Document("2", "Tos.", (tos,), "es")
 
 
 @pytest.mark.parametrize(

@@ -76,8 +76,8 @@ def test_bigbio_fields(tmp_path):
     text = "🫀-Probleme    \nHerz- und Niereninsuffizienz  \nEnde"
     assert documents == [Document("d7", text, (
         Mention("Herz- insuffizienz", "e1", "de", ("Disease",), ((15, 20), (31, 43)), "me    \n", "  \nEnde",
-                ("MESH:D006333", "HP:0001635", "ICD10:I50", "HP:0000001")),
-        Mention("🫀", "e2", "de", ("Organ",), ((0, 1),), "", "-Proble"),
+                ("MESH:D006333", "HP:0001635", "ICD10:I50", "HP:0000001"), document="d7"),
+        Mention("🫀", "e2", "de", ("Organ",), ((0, 1),), "", "-Proble", document="d7"),
     ), "de")]  # fmt: skip
     assert (report.skipped, report.noted) == ({}, {})
 
@@ -94,7 +94,7 @@ def test_bigbio_without_language_or_ids(tmp_path):
     del record["language"], record["document_id"], record["id"]
     (document,), _ = read(as_jsonl(tmp_path / "c.jsonl", record), lang="de", context=0)
     assert document.id == "1"
-    assert document.mentions == (Mention("🫀", "1/1", "de", ("A", "B"), ((0, 1),)),)
+    assert document.mentions == (Mention("🫀", "1/1", "de", ("A", "B"), ((0, 1),), document="1"),)
 
 
 def test_bigbio_empty_parts_are_dropped_and_empty_mentions_kept(tmp_path):
@@ -203,8 +203,8 @@ def mentions_of_b(*, notes: bool) -> tuple[Mention, ...]:
     more = ("UMLS:C0018801", "UMLS:C1565489") if notes else ()
     return (
         Mention("Herz- insuffizienz", "b/T1", "de", ("Disorder",), ((2, 7), (18, 30)), "🫀 ", "\n\n頭",
-                ("MESH:D006333", *more)),
-        Mention("頭痛", "b/T2", "de", ("Sign",), ((32, 34),), "z\n\n", "\n", ("HP:0002315",)),
+                ("MESH:D006333", *more), document="b"),
+        Mention("頭痛", "b/T2", "de", ("Sign",), ((32, 34),), "z\n\n", "\n", ("HP:0002315",), document="b"),
     )  # fmt: skip
 
 
@@ -341,15 +341,18 @@ def test_pubtator_fields(tmp_path, name, end):
     documents, report = read(path, prefix="MESH", lang="fr", context=4)
     assert documents == [
         Document("12", "Insuffisance 🫀 chez l'enfant\nUn cas | deux cas.", (
-            Mention("Insuffisance 🫀", "12/1", "fr", ("Disease",), ((0, 14),), "", " che", ("MESH:D006333",)),
+            Mention("Insuffisance 🫀", "12/1", "fr", ("Disease",), ((0, 14),), "", " che", ("MESH:D006333",),
+                    document="12"),
             Mention("Un cas", "12/2", "fr", ("Chemical",), ((29, 35),), "ant\n", " | d",
-                    ("MESH:D003924", "MESH:D003928")),
-            Mention("deux cas", "12/3", "fr", (), ((38, 46),), "s | ", "."),
-            Mention("deux", "12/4", "fr", ("Disease",), ((38, 42),), "s | ", " cas", ("MESH:D1", "MESH:D2")),
+                    ("MESH:D003924", "MESH:D003928"), document="12"),
+            Mention("deux cas", "12/3", "fr", (), ((38, 46),), "s | ", ".", document="12"),
+            Mention("deux", "12/4", "fr", ("Disease",), ((38, 42),), "s | ", " cas", ("MESH:D1", "MESH:D2"),
+                    document="12"),
         ), "fr"),
         Document("PMC13", "Sans résumé", (
-            Mention("Sans", "PMC13/1", "fr", ("Species",), ((0, 4),), "", " rés"),
-            Mention("résumé", "PMC13/2", "fr", ("Mutation",), ((5, 11),), "ans ", "", ("tmVar:p|SUB|R|273|H",)),
+            Mention("Sans", "PMC13/1", "fr", ("Species",), ((0, 4),), "", " rés", document="PMC13"),
+            Mention("résumé", "PMC13/2", "fr", ("Mutation",), ((5, 11),), "ans ", "", ("tmVar:p|SUB|R|273|H",),
+                    document="PMC13"),
         ), "fr"),
     ]  # fmt: skip
     assert report.examples == {"document is given twice": ["document '12', line 14"]}

@@ -122,8 +122,8 @@ def test_unknown_endings_are_refused(tmp_path, name, start):
     with pytest.raises(ConfigError) as caught:
         reader_for(path)
     assert str(caught.value) == (
-        f"{path}: {start}.ann, .csv, .jsonl, .ndjson, .pubtator, .tsv, .txt; or name the format: "
-        "bigbio, brat, jsonl, pubtator, table, text"
+        f"{path}: {start}.ann, .csv, .jsonl, .ndjson, .parquet, .pubtator, .tsv, .txt; or name the format: "
+        "bigbio, brat, jsonl, names, pubtator, table, text"
     )
 
 

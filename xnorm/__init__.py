@@ -14,6 +14,9 @@ from xnorm.errors import ArtifactError, ConfigError, DataError, MissingExtraErro
 from xnorm.types import Candidate, Concept, Document, MemberScore, Mention, Name, Ranking
 
 if TYPE_CHECKING:
+    from xnorm.convert import from_dataset as from_dataset
+    from xnorm.convert import read_documents as read_documents
+    from xnorm.convert import to_dataset as to_dataset
     from xnorm.linker import Linker as Linker
     from xnorm.linker import LinkerConfig as LinkerConfig
     from xnorm.tables import Terminology as Terminology
@@ -37,9 +40,19 @@ __all__ = [
     "Terminology",
     "XnormError",
     "__version__",
+    "from_dataset",
+    "read_documents",
+    "to_dataset",
 ]
 
-_LATER = {"Linker": "xnorm.linker", "LinkerConfig": "xnorm.linker", "Terminology": "xnorm.tables"}
+_LATER = {
+    "Linker": "xnorm.linker",
+    "LinkerConfig": "xnorm.linker",
+    "Terminology": "xnorm.tables",
+    "from_dataset": "xnorm.convert",
+    "read_documents": "xnorm.convert",
+    "to_dataset": "xnorm.convert",
+}
 
 
 def __getattr__(name: str) -> Any:

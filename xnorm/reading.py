@@ -49,10 +49,10 @@ def _format_of(path: Path) -> str:
         return "text"
     if not path.exists():
         raise DataError("no such file or folder", path=path)
-    if path.is_dir():
-        return "brat"
-    ending = suffix(path)
     readers: dict[str, type[Reader]] = {name: find_component("corpora", name) for name in list_components("corpora")}
+    if path.is_dir():
+        return next((name for name, reader in readers.items() if reader.recognizes_folder(path)), "brat")
+    ending = suffix(path)
     guests = [name for name, reader in readers.items() if ending in reader.shared_extensions]
     if guests and path.is_file():  # a pipe could not be read a second time
         first_line = _first_line(path)

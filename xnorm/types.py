@@ -33,6 +33,10 @@ class Mention:
     """Context after the mention."""
     gold: tuple[str, ...] = ()
     """Concept ids that an annotator gave."""
+    composite: bool = False
+    """Whether all gold ids hold together (`breast and ovarian cancer`); otherwise any one of them is right."""
+    document: str | None = None
+    """Id of the document that the mention stands in; None for one of a list."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,6 +41,11 @@ class ReaderConfig(ComponentConfig):
     """The file or folder to read; gzip (`.gz`) is unpacked on the way; `-` is standard input."""
     lang: Annotated[str, AfterValidator(lang_code)] | None = None
     """Language of mentions that carry none of their own."""
+    several_gold: Literal["alternatives", "composite"] = "alternatives"
+    """What several gold ids of one mention are: alternatives, any one of which is right, or the parts of a composite,
+    all of which are required. A format that says so itself (`composite` in JSON Lines) has the last word."""
+    hint: str | None = None
+    """Where the file comes from and under which licence; said when it is missing."""
 
 
 class SpanReaderConfig(ReaderConfig):
@@ -100,6 +105,11 @@ class Reader(ABC):
         """Return whether a file with this first line (blank ones aside) is of this format."""
         return False
 
+    @classmethod
+    def recognizes_folder(cls, path: Path) -> bool:
+        """Return whether a folder is of this format; BRAT is what none claims."""
+        return False
+
     @abstractmethod
     def documents(self, report: ReadReport) -> Iterator[Document]:
         """Yield documents in the file's order. Formats without documents yield one for each mention.
@@ -112,6 +122,10 @@ class Reader(ABC):
         """Yield the mentions of all documents in order, each with an id that is unique in the file."""
         for document in self.documents(report):
             yield from document.mentions
+
+    def is_composite(self, gold: Sequence[str], stated: bool | None = None) -> bool:
+        """Return whether all of a mention's gold ids are required, as the file states or else the config."""
+        return len(gold) > 1 and (self.config.several_gold == "composite" if stated is None else stated)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +142,8 @@ class Annotation:
     types: tuple[str, ...] = ()
     gold: tuple[str, ...] = ()
     lang: str | None = None
+    composite: bool | None = None
+    """As in `Mention`; None: as the reader is told."""
 
     def surface(self, text: str) -> str:
         """Return what stands at the spans, the parts joined by one space."""
@@ -174,7 +190,7 @@ class SpanReader(Reader):
             if all(start == end for start, end in annotation.spans):
                 report.note("mention has an empty span", where)
             if annotation.agrees(text) or self._keeps(annotation, text, where, path, report):
-                mentions.append(self._cut(annotation, text, lang))
+                mentions.append(self._cut(annotation, text, lang, identifier))
         report.documents += 1
         report.mentions += len(mentions)
         return Document(id=identifier, text=text, mentions=tuple(mentions), lang=lang)
@@ -192,7 +208,7 @@ class SpanReader(Reader):
         count("mention text differs from the text at its offsets", where)
         return policy == "keep"
 
-    def _cut(self, annotation: Annotation, text: str, lang: str | None) -> Mention:
+    def _cut(self, annotation: Annotation, text: str, lang: str | None, document: str) -> Mention:
         start = min(start for start, _ in annotation.spans)
         end = max(end for _, end in annotation.spans)
         return Mention(
@@ -204,6 +220,8 @@ class SpanReader(Reader):
             left=text[max(0, start - self.config.context) : start],
             right=text[end : end + self.config.context],
             gold=annotation.gold,
+            composite=self.is_composite(annotation.gold, annotation.composite),
+            document=document,
         )
 
 

@@ -1,17 +1,20 @@
-"""The BigBIO knowledge-base schema as JSON Lines, a document a line.
+"""The BigBIO knowledge-base schema: JSON Lines or Parquet, a folder of `datasets`, or a dataset of the hub.
 
 Schema: J. Fries et al., BigBIO: A Framework for Data-Centric Biomedical NLP, NeurIPS Datasets and Benchmarks 2022.
-Of a line, `id`, `document_id`, `language`, `passages` and `entities` are read; events and relations are passed over.
+Of a row, `id`, `document_id`, `language`, `passages` and `entities` are read; events and relations are passed over.
+Loading scripts are never run here: `data_scripts/bigbio.py` makes Parquet of one.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from xnorm.config import InputPath
 from xnorm.corpora.base import (
     Annotation,
     ReaderConfig,
@@ -21,8 +24,8 @@ from xnorm.corpora.base import (
     claim,
 )
 from xnorm.errors import DataError
-from xnorm.files import read_json_lines
 from xnorm.records import JsonId, JsonRecord, JsonStrings, JsonText, parse_record
+from xnorm.rows import is_rows_folder, read_hub, read_rows
 from xnorm.types import Document
 
 __all__ = ["BigbioConfig", "BigbioReader"]
@@ -60,16 +63,38 @@ class _Line(JsonRecord):
 
 
 class BigbioConfig(SpanReaderConfig):
-    """How gold ids are written."""
+    """Where the rows are, and how gold ids are written."""
 
+    path: InputPath = Path("-")
+    """A JSON Lines or Parquet file, a folder of Parquet files, or a folder that `datasets` saved; needed without
+    `hub`."""
+    hub: str | None = Field(default=None, pattern=r"^[\w.-]+/[\w.-]+$")
+    """Instead of `path`: a dataset of the Hugging Face hub in data files, `OWNER/NAME`; needs the `torch` extra."""
+    revision: str | None = Field(default=None, pattern="^[0-9a-f]{40}$")
+    """With `hub`, needed: the commit to read, 40 hexadecimal digits, so that a run can be repeated."""
+    subset: str | None = None
+    """With `hub`: the dataset's configuration, such as `mantra_gsc_de_emea_bigbio_kb`."""
+    split: str | None = None
+    """Of a folder or a dataset of the hub with several splits: the one to read."""
     db_prefix: dict[str, str] = Field(default_factory=dict)
     """`db_name` -> CURIE prefix of the gold ids, as in `HPO: HP`; default: the `db_name` itself."""
+    databases: list[str] | None = None
+    """Gold ids of these databases (`db_name`) alone are read, others counted; default: all."""
+
+    @model_validator(mode="after")
+    def _check_place(self) -> BigbioConfig:
+        if ("path" in self.model_fields_set) == (self.hub is not None):
+            raise ValueError("expected either path or hub")
+        if (self.hub is None) != (self.revision is None):
+            raise ValueError("hub and revision go together: pin the commit that you mean")
+        return self
 
 
 class BigbioReader(SpanReader):
     """Reads documents whose text is given as passages with offsets, and whose entities may be discontinuous."""
 
     config_class: ClassVar[type[ReaderConfig]] = BigbioConfig
+    extensions: ClassVar[tuple[str, ...]] = (".parquet",)
     shared_extensions: ClassVar[tuple[str, ...]] = (".jsonl", ".ndjson")
     config: BigbioConfig
 
@@ -82,18 +107,40 @@ class BigbioReader(SpanReader):
             return False
         return isinstance(record, dict) and "passages" in record and "entities" in record
 
+    @classmethod
+    def recognizes_folder(cls, path: Path) -> bool:
+        """Return whether the folder holds rows: Parquet files, or what `datasets` saves."""
+        return is_rows_folder(path)
+
     def documents(self, report: ReadReport) -> Iterator[Document]:
-        """Yield a document a line, with the entities as mentions; each keeps the id that the file gives.
+        """Yield a document a row, with the entities as mentions; each keeps the id that the file gives.
 
         Raises:
-            DataError: a line is not of the schema, passages overlap, an entity lies outside the text, an id is used
-                twice, or as `xnorm.files.read_json_lines`.
+            DataError: a row is not of the schema, passages overlap, an entity lies outside the text, an id is used
+                twice, or as `xnorm.rows.read_rows`.
+            MissingExtraError: `hub` without the package `datasets`.
         """
         taken: set[str] = set()
-        for line, record in read_json_lines(self.config.path):
-            yield self._document(record, line, taken, report)
+        for line, record in self._rows():
+            yield self.document(record, line, taken, report)
 
-    def _document(self, record: dict[str, Any], line: int, taken: set[str], report: ReadReport) -> Document:
+    def _rows(self) -> Iterator[tuple[int, dict[str, Any]]]:
+        config = self.config
+        if config.hub is not None and config.revision is not None:
+            return read_hub(config.hub, config.revision, subset=config.subset, split=config.split)
+        return read_rows(config.path, split=config.split)
+
+    def document(self, record: dict[str, Any], line: int, taken: set[str], report: ReadReport) -> Document:
+        """Return the document of one row.
+
+        Args:
+            line: the row's number from 1, for errors.
+            taken: ids of mentions that came before; added to.
+            report: added to.
+
+        Raises:
+            DataError: as `documents`.
+        """
         path = self.config.path
         parsed = parse_record(_Line, record, path=path, line=line)
         identifier = parsed.document_id or parsed.id or str(line)
@@ -103,8 +150,8 @@ class BigbioReader(SpanReader):
                 spans=tuple((start, end) for start, end in entity.offsets),
                 line=line,
                 text=" ".join(filter(None, entity.text)) if entity.text else None,
-                types=tuple(entity.type),
-                gold=self._gold(entity),
+                types=tuple(filter(None, entity.type)),
+                gold=self._gold(entity, f"document '{identifier}', line {line}", report),
             )
             for n, entity in enumerate(parsed.entities, 1)
         ]
@@ -139,8 +186,13 @@ class BigbioReader(SpanReader):
             f"document '{identifier}': {problem}", path=self.config.path, line=line, fix="mend the passages' offsets"
         )
 
-    def _gold(self, entity: _Entity) -> tuple[str, ...]:
-        found = (self._curie(n.db_name or "", n.db_id.strip()) for n in entity.normalized or [] if n.db_id)
+    def _gold(self, entity: _Entity, where: str, report: ReadReport) -> tuple[str, ...]:
+        found = []
+        for link in entity.normalized or []:
+            if self.config.databases is not None and link.db_name not in self.config.databases:
+                report.note(f"gold id of the database '{link.db_name}', which is not asked for, was left out", where)
+            elif link.db_id:
+                found.append(self._curie(link.db_name or "", link.db_id.strip()))
         return tuple(dict.fromkeys(curie for curie in found if curie))
 
     def _curie(self, db_name: str, identifier: str) -> str:

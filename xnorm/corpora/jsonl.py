@@ -40,6 +40,8 @@ class _MentionLine(JsonRecord):
     left: JsonText = ""
     right: JsonText = ""
     gold: JsonStrings = Field(default_factory=list)
+    composite: bool | None = None
+    document: JsonId | None = None
 
 
 class _Marked(JsonRecord):
@@ -49,6 +51,7 @@ class _Marked(JsonRecord):
     lang: JsonText | None = None
     types: JsonStrings = Field(default_factory=list)
     gold: JsonStrings = Field(default_factory=list)
+    composite: bool | None = None
 
 
 class _DocumentLine(JsonRecord):
@@ -101,6 +104,8 @@ class JsonlReader(SpanReader):
             left=parsed.left,
             right=parsed.right,
             gold=tuple(parsed.gold),
+            composite=self.is_composite(parsed.gold, parsed.composite),
+            document=parsed.document,
         )
 
     def _document(self, record: dict[str, Any], line: int, taken: set[str], report: ReadReport) -> Document:
@@ -116,6 +121,7 @@ class JsonlReader(SpanReader):
                 types=tuple(m.types),
                 gold=tuple(m.gold),
                 lang=m.lang,
+                composite=m.composite,
             )
             for n, m in enumerate(parsed.mentions, 1)
         ]

@@ -45,6 +45,8 @@ class TableConfig(ReaderConfig):
     """Column of the text before the mention, with the space between them; default: `left` if there is one."""
     right_column: str | None = None
     """Column of the text after the mention, with the space between them; default: `right` if there is one."""
+    document_column: str | None = None
+    """Column of the document that the mention stands in; default: `document` if there is one."""
     delimiter: Annotated[str, AfterValidator(_one_delimiter)] | None = None
     """Character between cells; default: comma for `.csv`, tab for all else."""
 
@@ -64,7 +66,7 @@ class TableReader(Reader):
         """
         config, path = self.config, self.config.path
         named = (config.column, config.id_column, config.lang_column, config.gold_column, config.type_column,
-                 config.left_column, config.right_column)  # fmt: skip
+                 config.left_column, config.right_column, config.document_column)  # fmt: skip
         make: Callable[[int, int, dict[str, str]], Mention] | None = None
         rows = read_table(path, delimiter=config.delimiter, columns=[c for c in named if c is not None])
         for number, (line, row) in enumerate(rows, 1):
@@ -90,10 +92,12 @@ class TableReader(Reader):
         type_column = chosen(config.type_column, "type")
         left_column = chosen(config.left_column, "left")
         right_column = chosen(config.right_column, "right")
+        document_column = chosen(config.document_column, "document")
         taken: set[str] = set()
 
         def make(number: int, line: int, row: dict[str, str]) -> Mention:
             lang = row[lang_column].strip() if lang_column else ""
+            gold = _cells(row[gold_column]) if gold_column else ()
             return Mention(
                 row[text_column],
                 self._row_id(row[id_column], line, taken) if id_column else str(number),
@@ -101,7 +105,9 @@ class TableReader(Reader):
                 types=_cells(row[type_column]) if type_column else (),
                 left=row[left_column] if left_column else "",
                 right=row[right_column] if right_column else "",
-                gold=_cells(row[gold_column]) if gold_column else (),
+                gold=gold,
+                composite=self.is_composite(gold),
+                document=(row[document_column].strip() or None) if document_column else None,
             )
 
         return make
