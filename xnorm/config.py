@@ -30,12 +30,16 @@ from xnorm.registry import did_you_mean, find_component
 
 __all__ = [
     "CandidatesSpec",
+    "CleanupSpec",
     "ComponentConfig",
+    "CorpusSpec",
     "EncoderSpec",
     "InputPath",
     "SourceSpec",
     "StrictModel",
     "find_config",
+    "merge",
+    "override",
     "parse_options",
     "read_yaml",
     "validate",
@@ -89,6 +93,8 @@ def _spec(seam: str) -> BeforeValidator:
 SourceSpec = Annotated[SerializeAsAny[ComponentConfig], _spec("terminology")]
 EncoderSpec = Annotated[SerializeAsAny[ComponentConfig], _spec("encoders")]
 CandidatesSpec = Annotated[SerializeAsAny[ComponentConfig], _spec("candidates")]
+CorpusSpec = Annotated[SerializeAsAny[ComponentConfig], _spec("corpora")]
+CleanupSpec = Annotated[SerializeAsAny[ComponentConfig], _spec("cleanup")]
 
 
 def _usable(path: Path) -> Path:
@@ -101,8 +107,11 @@ InputPath = Annotated[Path, AfterValidator(_usable)]
 """A file to read. In a config file a relative `path` is relative to that file; elsewhere to the working directory."""
 
 
-def find_config(path: str | Path) -> Path:
+def find_config(path: str | Path, *, folder: str = "") -> Path:
     """Return the config file that a path, or the name of one that comes with xnorm, stands for.
+
+    Args:
+        folder: of `configs`, in which a name is looked up.
 
     Raises:
         ConfigError: there is none; the message lists those that come with xnorm.
@@ -112,8 +121,8 @@ def find_config(path: str | Path) -> Path:
         return path
     package = Path(__file__).parent
     shipped: dict[str, Path] = {}
-    for folder in (package / "configs", package.parent / "configs"):  # installed, or a checkout
-        shipped = shipped or {p.stem: p for p in folder.glob("*.yaml")}
+    for root in (package / "configs", package.parent / "configs"):  # installed, or a checkout
+        shipped = shipped or {p.stem: p for p in (root / folder).glob("*.yaml")}
     if path.stem not in shipped:
         built = Path("index") / path
         hint = f"did you mean {built}?" if built.is_dir() else did_you_mean(path.stem, shipped)
@@ -128,8 +137,8 @@ def read_yaml(path: str | Path, overrides: Sequence[str] = ()) -> dict[str, Any]
         ConfigError: the file is missing, empty, not YAML, not a mapping, or extends itself.
     """
     data = _read_with_parents(Path(path), ())
-    for override in overrides:
-        _override(data, override)
+    for text in overrides:
+        override(data, text)
     return {k: _interpolate(v, str(path)) for k, v in data.items()}
 
 
@@ -187,13 +196,15 @@ def _read_with_parents(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
     parent = data.pop("extends", None)
     if parent is None:
         return dict(data)
-    return _merge(_read_with_parents(path.parent / str(parent), (*seen, path)), data)
+    return merge(_read_with_parents(path.parent / str(parent), (*seen, path)), data)
 
 
 def _standing_in(path: Path) -> Path:
     """Return the folder that a config's files are relative to; one that comes with an installed xnorm is taken as if it
     stood in `configs` of the working directory, since nothing is to be put beside an installed package."""
-    return Path.cwd() / "configs" if path.parent == Path(__file__).resolve().parent / "configs" else path.parent
+    installed = Path(__file__).resolve().parent / "configs"
+    inside = path.parent.is_relative_to(installed)
+    return Path.cwd() / "configs" / path.parent.relative_to(installed) if inside else path.parent
 
 
 def _anchor_paths(data: Any, folder: Path) -> Any:
@@ -215,11 +226,12 @@ def _anchor(key: str, value: str, folder: Path) -> str:
     return os.path.normpath(folder / value) if is_path else value
 
 
-def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+def merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    """Lay one config over another: mappings merge, everything else is replaced."""
     merged = dict(below)
     for key, value in above.items():
         old = merged.get(key)
-        merged[key] = _merge(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+        merged[key] = merge(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
     return merged
 
 
@@ -231,28 +243,33 @@ def parse_options(options: Sequence[str]) -> dict[str, Any]:
     """
     data: dict[str, Any] = {}
     for option in options:
-        _override(data, option)
+        override(data, option)
     return data
 
 
-def _override(data: dict[str, Any], override: str) -> None:
-    key, eq, text = override.partition("=")
+def override(data: dict[str, Any], setting: str) -> None:
+    """Replace a key of plain config data by `dotted.key=value`; the value is YAML.
+
+    Raises:
+        ConfigError: it is not of that form, or there is no such place.
+    """
+    key, eq, text = setting.partition("=")
     if not eq or not key.strip():
-        raise ConfigError(f"override '{override}': expected KEY=VALUE, as in candidates.depth=256")
+        raise ConfigError(f"override '{setting}': expected KEY=VALUE, as in candidates.depth=256")
     *parents, last = key.strip().split(".")
     at: Any = data
     for part in parents:
-        at = _step(at, part, override)
+        at = _step(at, part, setting)
     try:
         value = yaml.safe_load(text)
     except yaml.YAMLError as e:
-        raise ConfigError(f"override '{override}': the value is not valid YAML: {' '.join(str(e).split())}") from e
+        raise ConfigError(f"override '{setting}': the value is not valid YAML: {' '.join(str(e).split())}") from e
     if isinstance(at, list):
-        at[_position(at, last, override)] = value
+        at[_position(at, last, setting)] = value
     elif isinstance(at, dict):
         at[last] = value
     else:
-        raise ConfigError(f"override '{override}': '{'.'.join(parents)}' is a plain value and has no keys")
+        raise ConfigError(f"override '{setting}': '{'.'.join(parents)}' is a plain value and has no keys")
 
 
 def _step(at: Any, part: str, override: str) -> Any:

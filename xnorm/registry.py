@@ -22,6 +22,7 @@ __all__ = ["did_you_mean", "find_component", "list_components", "require"]
 SEAMS = {
     "terminology": "Parser",
     "corpora": "Reader",
+    "cleanup": "Cleanup",
     "encoders": "Encoder",
     "candidates": "CandidateGenerator",
 }
