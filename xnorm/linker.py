@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from itertools import islice
@@ -234,6 +234,22 @@ class Linker:
         Raises:
             ConfigError: `k` is below 1.
         """
+        return self._look_up(mentions, k, counts, lambda queries, k: {"": self.generator.nearest(queries, k)})[""]
+
+    def stages(self, mentions: Sequence[Mention], k: int, *, counts: LinkCounts | None = None) -> dict[str, Candidates]:
+        """Return the candidates after each step, the last of which is what `candidates` returns.
+
+        The steps are an ensemble's members by their names, the generator by its type, and `threshold` if there is one.
+        """
+        return self._look_up(mentions, k, counts, self.generator.stages)
+
+    def _look_up(
+        self,
+        mentions: Sequence[Mention],
+        k: int,
+        counts: LinkCounts | None,
+        ask: Callable[[Any, int], dict[str, Candidates]],
+    ) -> dict[str, Candidates]:
         check_top_k(k)
         k = min(k, len(self.terminology))
         position: dict[tuple[str, str | None], int] = {}
@@ -248,16 +264,19 @@ class Linker:
             np.int64,
         )
         distinct = [Mention(text, lang=lang) for text, lang in position]
-        found = self.generator.generate(distinct, k) if distinct else Candidates.empty(0, k)
+        # a stand-in where all mentions are empty, for the steps must have their names then, too
+        found = ask(self.generator.represent(distinct or [Mention("-")]), k)
+        steps = {name: _spread(step, inverse, k) for name, step in found.items()}
+        last = next(reversed(steps))
         if self.config.decision.threshold is not None:
-            found = _above(found, self.config.decision.threshold)
-        out = _spread(found, inverse, k)
+            kept = _above(steps[last], self.config.decision.threshold)
+            steps["threshold" if last else last] = kept
         if counts is not None:
             counts.mentions += len(mentions)
             counts.empty += int((inverse < 0).sum())
             counts.cut += sum(cut)
-            counts.nil += int((out.sizes() == 0).sum())
-        return out
+            counts.nil += int((steps[next(reversed(steps))].sizes() == 0).sum())
+        return steps
 
     def views(self, candidates: Candidates, rows: slice = slice(None)) -> list[list[Candidate]]:
         """Return the candidates of some mentions (default: all) as objects."""
@@ -348,15 +367,14 @@ def _as_mention(mention: str | Mention, lang: str | None) -> Mention:
 
 def _above(found: Candidates, threshold: float) -> Candidates:
     """Drop candidates below a score. They are ordered by score, so what stays is on the left."""
-    low = found.scores < threshold
-    found.concepts[low], found.names[low], found.scores[low] = -1, -1, -np.inf
-    return found
+    out = found.take(np.arange(len(found)))
+    low = out.scores < threshold
+    out.concepts[low], out.names[low], out.scores[low] = -1, -1, -np.inf
+    return out
 
 
 def _spread(found: Candidates, inverse: Any, k: int) -> Candidates:
     """Give each mention the candidates of its text; -1 in `inverse` is an empty mention."""
-    if not len(found):
-        return Candidates.empty(len(inverse), k)
     out = found.take(np.maximum(inverse, 0))
     none = inverse < 0
     out.concepts[none], out.names[none], out.scores[none] = -1, -1, -np.inf

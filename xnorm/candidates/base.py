@@ -74,6 +74,11 @@ class Candidates:
         shape = (n, k)
         return cls(np.full(shape, -1, np.int32), np.full(shape, -np.inf, np.float32), np.full(shape, -1, np.int32))
 
+    def first(self, k: int) -> Candidates:
+        """Return the k best candidates of each mention."""
+        members = {n: MemberScores(m.scores[:, :k], m.ranks[:, :k]) for n, m in self.members.items()}
+        return Candidates(self.concepts[:, :k], self.scores[:, :k], self.names[:, :k], members)
+
     def take(self, rows: npt.NDArray[np.int64]) -> Candidates:
         """Return the candidates of some mentions, in the order given; rows may repeat."""
         members = {n: MemberScores(m.scores[rows], m.ranks[rows]) for n, m in self.members.items()}
@@ -93,6 +98,7 @@ class CandidateGenerator(ABC):
     """
 
     config_class: ClassVar[type[GeneratorConfig]] = GeneratorConfig
+    config: GeneratorConfig
 
     @classmethod
     @abstractmethod
@@ -141,6 +147,10 @@ class CandidateGenerator(ABC):
             Scores and the names that won them, both of shape (mentions, m). Where nothing matches the score is the
             generator's zero and the name -1; padding gets -inf and -1.
         """
+
+    def stages(self, queries: Any, k: int) -> dict[str, Candidates]:
+        """Return what there is after each step on the way to what `nearest` returns, which is the last one."""
+        return {self.config.type: self.nearest(queries, k)}
 
     def generate(self, mentions: Sequence[Mention], k: int) -> Candidates:
         """Return the k best concepts of each mention."""

@@ -52,6 +52,8 @@ class EnsembleConfig(GeneratorConfig):
             if name not in self.members:
                 raise ValueError(f"weights: unknown member '{name}'; {did_you_mean(name, self.members)}")
         for name in self.members:
+            if name == "ensemble":
+                raise ValueError("members: 'ensemble' is what the whole is called; choose another name")
             if not name.replace("-", "").replace("_", "").isalnum():
                 raise ValueError(f"members: '{name}' is also a folder name: letters, digits, - and _ only")
         return self
@@ -98,8 +100,18 @@ class EnsembleGenerator(CandidateGenerator):
         return {name: member.represent(mentions) for name, member in self.members.items()}
 
     def nearest(self, queries: dict[str, Any], k: int) -> Candidates:
+        return self._fuse(queries, self._propose(queries, k), k)
+
+    def stages(self, queries: dict[str, Any], k: int) -> dict[str, Candidates]:
+        """Return each member's candidates, and the fused ones."""
+        found = self._propose(queries, k)
+        return {**{name: f.first(k) for name, f in found.items()}, self.config.type: self._fuse(queries, found, k)}
+
+    def _propose(self, queries: dict[str, Any], k: int) -> dict[str, Candidates]:
         depth = max(k, self.config.depth)
-        found = {name: member.nearest(queries[name], depth) for name, member in self.members.items()}
+        return {name: member.nearest(queries[name], depth) for name, member in self.members.items()}
+
+    def _fuse(self, queries: dict[str, Any], found: dict[str, Candidates], k: int) -> Candidates:
         union = _union([f.concepts for f in found.values()])
         scores, names, members = self._scores(queries, union, found)
         out, columns = top_k(union, scores, names, k)
@@ -112,8 +124,7 @@ class EnsembleGenerator(CandidateGenerator):
         return out
 
     def rate(self, queries: dict[str, Any], concepts: Rows) -> tuple[Scores, Rows]:
-        depth = max(concepts.shape[1], self.config.depth)
-        found = {name: member.nearest(queries[name], depth) for name, member in self.members.items()}
+        found = self._propose(queries, concepts.shape[1])
         scores, names, _ = self._scores(queries, concepts, found)
         scores = np.where((concepts >= 0) & np.isneginf(scores), 0, scores)  # `max`, and no member proposed it
         return np.round(scores, DECIMALS).astype(np.float32), names
