@@ -25,6 +25,7 @@ __all__ = [
     "is_running",
     "open_folder",
     "sha256_file",
+    "sha256_text",
     "write_folder",
 ]
 
@@ -47,6 +48,11 @@ def _sha256(f: Any) -> str:
     while block := f.read(1 << 20):
         digest.update(block)
     return digest.hexdigest()
+
+
+def sha256_text(text: str) -> str:
+    """Return the SHA-256 of a text's UTF-8 bytes in hex."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def check_writable(path: Path, *, kind: str, overwrite: bool) -> None:
@@ -120,7 +126,7 @@ def open_folder(path: str | Path, *, kind: str, verify: bool | None = None) -> d
     return manifest
 
 
-_COMMANDS = {"index": "index", "encoder": "export"}
+_COMMANDS = {"index": "index", "encoder": "export", "results": "evaluate"}
 """Kind of folder -> the command that writes it."""
 
 

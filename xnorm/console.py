@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
 from xnorm.corpora.base import ReadReport
 from xnorm.linker import LinkCounts
 
-__all__ = ["Reporter", "counts_in_words", "summary"]
+__all__ = ["Reporter", "comparison_summary", "counts_in_words", "results_summary", "summary"]
 
 EVERY = 5.0
 """Seconds between two lines in a log."""
@@ -133,3 +134,84 @@ def _component(config: dict[str, Any]) -> str:
             _component(config["encoder"]) + (f" {config['encoder']['model']}" if "model" in config["encoder"] else "")
         )
     return str(config["type"]) + (f"({', '.join(inner)})" if inner else "")
+
+
+def results_summary(metrics: Mapping[str, Any]) -> None:
+    """Print what an evaluation found, for people: metrics with intervals, recall by step, and by part or language."""
+    console = _console()
+    judged = metrics["protocol"]["judged"]
+    level = metrics["protocol"]["interval"]["level"]
+    console.print(
+        f"{metrics['benchmark']}: {judged['mentions']:,} mentions, {judged['documents']:,} documents, "
+        f"{judged['gold_ids']:,} gold ids; {100 * level:g} % intervals",
+        markup=False,
+    )
+    columns = [m["metric"] for m in metrics["metrics"]]
+    rows = [("all", judged["mentions"], metrics["metrics"])]
+    for by in ("part", "lang"):
+        parts = [(b["part"], b["rows"], b["metrics"]) for b in metrics["breakdowns"] if b["by"] == by]
+        rows += parts if len(parts) > 1 else []
+    _print_rows(console, columns[:4], rows)
+    steps = [(s["stage"], judged["mentions"], s["metrics"]) for s in metrics["stages"]]
+    if len(steps) > 1:
+        _print_rows(console, ["accuracy", *(f"recall@{k}" for k in metrics["ks"] if k in (5, 8, 64))], steps)
+
+
+def _print_rows(console: Any, columns: list[str], rows: Sequence[tuple[str, int, Sequence[Mapping[str, Any]]]]) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    table.add_column("", no_wrap=True)
+    table.add_column("n", justify="right", no_wrap=True)
+    for column in columns:
+        table.add_column(column, no_wrap=True)
+    for name, n, measured in rows:
+        values = {m["metric"]: m for m in measured}
+        table.add_row(Text(name), f"{n:,}", *(_interval(values.get(column)) for column in columns))
+    console.print(table)
+
+
+def comparison_summary(found: Mapping[str, Any]) -> None:
+    """Print what a comparison of runs found, for people."""
+    from rich.table import Table
+    from rich.text import Text
+
+    console = _console()
+    console.print(f"{found['mentions']:,} mentions; baseline {found['baseline']}", markup=False)
+    rows = [*found["metrics"], *found["breakdowns"]]
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for heading in ("", "run", "metric", "baseline", "run", "difference", "p"):
+        table.add_column(heading, no_wrap=True)
+    for row in rows:
+        p = row["p_value"] if row["p_holm"] is None else row["p_holm"]
+        difference = {"value": row["difference"], "low": row["low"], "high": row["high"]}
+        table.add_row(
+            Text(row["part"] or "all"),
+            Text(row["run"]),
+            row["metric"],
+            *("-" if row[key] is None else f"{row[key]:.3f}" for key in ("baseline", "value")),
+            _interval(difference, sign="+"),
+            "-" if p is None else "<0.001" if p < 0.001 else f"{p:.3f}",
+        )
+    console.print(table)
+    notes = [
+        f"left out of {run}: {n:,} {what}" for run, left in found["dropped"].items() for what, n in left.items() if n
+    ]
+    if any(row["p_holm"] is not None for row in rows):
+        notes.append("p is adjusted for the number of comparisons of a metric (Holm)")
+    for note in (*notes, *found["differences"]):
+        console.print(f"- {note}", markup=False)
+
+
+def _console() -> Any:
+    from rich.console import Console
+
+    return Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 200)
+
+
+def _interval(m: Mapping[str, Any] | None, *, sign: str = "") -> str:
+    if m is None or m["value"] is None:
+        return "-"
+    low_high = "" if m["low"] is None else f" [{m['low']:{sign}.3f}, {m['high']:{sign}.3f}]"
+    return f"{m['value']:{sign}.3f}{low_high}"

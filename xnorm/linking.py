@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
-from xnorm.artifact import VERIFY_UP_TO, open_folder, sha256_file
+from xnorm.artifact import VERIFY_UP_TO, open_folder, sha256_file, sha256_text
 from xnorm.config import find_config
 from xnorm.corpora.base import ReadReport
 from xnorm.errors import ArtifactError, DataError
 from xnorm.linker import KIND, LinkCounts, Linker, LinkerConfig
 from xnorm.output import open_output, writer
-from xnorm.progress import Progress, no_progress
+from xnorm.progress import Progress, Say, no_progress
 from xnorm.reading import reader_for
+from xnorm.terminology.base import SourceConfig
 from xnorm.types import Mention
 
-__all__ = ["job_key", "link_file", "mentions_of", "open_linker"]
+__all__ = ["find_or_build", "job_key", "link_file", "mentions_of", "missing_sources", "open_linker"]
 
 
 def open_linker(
@@ -48,14 +49,58 @@ def open_linker(
             f"`xnorm index {index} --overwrite` builds it again, or link with the folder itself"
         )
     linker = Linker.load(folder, overrides=overrides, trust=True)  # the user's own config names the code
-    for source in linker.report["sources"]:
+    if (path := _changed_source(linker.report)) is not None:
+        raise ArtifactError(
+            f"{folder}: {path} has changed since; `xnorm index {index} --overwrite` builds it again, or link with "
+            "the folder itself"
+        )
+    return linker
+
+
+def find_or_build(config: LinkerConfig, *, progress: Progress = no_progress, say: Say = lambda line: None) -> Linker:
+    """Open the index of a config, `index/NAME`, or build it. An index of that name that was built from other settings
+    or sources is left alone: then it is `index/NAME-XXXXXXXX`, by the settings' checksum, which is renewed as needed.
+
+    Args:
+        say: called with a line that the user should read.
+    """
+    settings = config.model_dump(mode="json")
+    plain = Path("index") / config.name
+    own = plain.with_name(f"{config.name}-{sha256_text(json.dumps(settings, sort_keys=True))[:8]}")
+    folder = plain if not plain.exists() or _is_current(plain, settings) else own
+    if folder == own:
+        say(f"{plain} was built from other settings or sources; using {own}")
+    if not (folder.exists() and _is_current(folder, settings)):
+        Linker.build(config, progress=progress).save(folder, overwrite=folder == own)
+    return Linker.load(folder, trust=True)
+
+
+def missing_sources(config: LinkerConfig) -> list[str]:
+    """Return a line for each file of a config's terminology that is not there: where it should be, where it is from."""
+    return [
+        f"terminology: {source.path}" + (f" ({source.hint})" if source.hint else "")
+        for source in config.terminology.sources
+        if isinstance(source, SourceConfig) and not source.path.exists()
+    ]
+
+
+def _is_current(folder: Path, settings: Mapping[str, object]) -> bool:
+    try:
+        if open_folder(folder, kind=KIND, verify=False)["config"] != settings:
+            return False
+        report = json.loads((folder / "terminology" / "report.json").read_text(encoding="utf-8"))
+    except (ArtifactError, OSError, ValueError):
+        return False
+    return _changed_source(report) is None
+
+
+def _changed_source(report: Mapping[str, Any]) -> Path | None:
+    """Return the first file that an index was built from and that is another one now."""
+    for source in report["sources"]:
         path = Path(source["path"])
         if path.is_file() and source["sha256"] and not _is_the_same(path, source["bytes"], source["sha256"]):
-            raise ArtifactError(
-                f"{folder}: {path} has changed since; `xnorm index {index} --overwrite` builds it again, or link with "
-                "the folder itself"
-            )
-    return linker
+            return path
+    return None
 
 
 def _is_the_same(path: Path, size: int, checksum: str) -> bool:
@@ -94,7 +139,7 @@ def job_key(linker: Linker, path: Path | None, **settings: object) -> str | None
     about = path.stat()
     parts = [linker.terminology.fingerprint, linker.config.model_dump(mode="json"), str(path.resolve())]
     text = json.dumps([*parts, about.st_size, about.st_mtime_ns, settings], sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return sha256_text(text)
 
 
 def link_file(

@@ -10,7 +10,17 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["clean", "cognate", "encodable", "fold", "fold_case", "hash_ngrams", "lang_code", "romanise_greek"]
+__all__ = [
+    "clean",
+    "cognate",
+    "encodable",
+    "fold",
+    "fold_case",
+    "hash_ngrams",
+    "lang_code",
+    "romanise_greek",
+    "unspaced_letters",
+]
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b\u2028\u2029\u2060\ufeff\ud800-\udfff]+")
 _SPACE = re.compile(r"\s+")
@@ -82,6 +92,11 @@ _NOT_WORD = re.compile(r"[\W_]+")
 # Scripts written without spaces between words (kana become Latin before).
 _UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 _UNSPACED_RUN = re.compile(f"([{_UNSPACED}]+)")
+
+
+def unspaced_letters(text: str) -> int:
+    """Return how many letters of a text belong to a script that is written without spaces between words."""
+    return 0 if text.isascii() else sum(map(len, _UNSPACED_RUN.findall(text))) + sum(map(len, _KANA.findall(text)))
 
 
 def fold(text: str) -> str:

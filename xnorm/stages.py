@@ -1,0 +1,139 @@
+"""Linking a corpus for its evaluation: the candidates after each step, kept block by block so that a run can resume."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+
+from xnorm.artifact import is_running, sha256_text
+from xnorm.candidates.base import Candidates
+from xnorm.corpus import Corpus
+from xnorm.errors import ArtifactError
+from xnorm.evaluation import Ranked, Rankings
+from xnorm.linker import Linker
+from xnorm.progress import Progress, no_progress
+from xnorm.text import clean
+from xnorm.types import Mention
+
+__all__ = ["forget", "rank"]
+
+BLOCK = 4096
+"""Mentions linked between two states that a run can resume from."""
+
+Blocks = dict[str, Candidates]
+
+
+def rank(
+    linker: Linker,
+    corpus: Corpus,
+    top_k: int,
+    *,
+    beside: Path,
+    notes: dict[str, int],
+    progress: Progress = no_progress,
+) -> Rankings:
+    """Return the rankings of a corpus after each step.
+
+    Args:
+        beside: the results folder to be; the work lies in a hidden folder beside it until `forget` is called.
+        notes: counts of what happened to the mentions are added here.
+
+    Raises:
+        ArtifactError: another run is at work for the same results folder, or the disk refuses.
+    """
+    mentions = corpus.mentions
+    work = _work(beside)
+    _enter(work, _key(linker, mentions, top_k))
+    blocks = []
+    for start in range(0, len(mentions), BLOCK):
+        progress("linking", start, len(mentions))
+        block = mentions[start : start + BLOCK]
+        blocks.append(_block(work / f"{start}.npz", linker, block, top_k))
+    progress("linking", len(mentions), len(mentions))
+    lengths = [len(clean(m.text)) for m in mentions]
+    if empty := lengths.count(0):
+        notes["mentions without a text, with an empty ranking"] = empty
+    if cut := sum(length > linker.config.max_chars for length in lengths):
+        notes["mentions cut to max_chars"] = cut
+    return _joined(blocks, linker)
+
+
+def forget(beside: Path) -> None:
+    """Remove the work folder of a results folder: the results are written."""
+    shutil.rmtree(_work(beside), ignore_errors=True)
+
+
+def _work(beside: Path) -> Path:
+    return beside.parent / f".{beside.name}.work"
+
+
+def _key(linker: Linker, mentions: Sequence[Mention], top_k: int) -> str:
+    """Return what tells one linking from another."""
+    texts = json.dumps([(m.text, m.lang) for m in mentions])
+    settings = linker.config.model_dump(mode="json")
+    return sha256_text(json.dumps([linker.terminology.fingerprint, settings, top_k, version("xnorm"), texts]))
+
+
+def _enter(work: Path, key: str) -> None:
+    """Make the work folder ours, and empty unless it holds work of the same key."""
+    state = work / "state.json"
+    try:
+        left = json.loads(state.read_text(encoding="utf-8"))
+        if left["pid"] != os.getpid() and is_running(left["pid"]):
+            raise ArtifactError(f"{work}: process {left['pid']} is at work here; wait for it, or end it")
+        same = left["key"] == key
+    except (OSError, ValueError, KeyError, TypeError):
+        same = False
+    try:
+        if not same:
+            shutil.rmtree(work, ignore_errors=True)
+        work.mkdir(parents=True, exist_ok=True)
+        state.write_text(json.dumps({"key": key, "pid": os.getpid()}), encoding="utf-8")
+    except OSError as e:
+        raise ArtifactError(f"{work}: cannot be written: {e.strerror or e}") from e
+
+
+def _block(file: Path, linker: Linker, mentions: Sequence[Mention], top_k: int) -> Blocks:
+    """Return the candidates of a block of mentions by step: from its file, or linked and put there."""
+    if file.exists():
+        return _read(file)
+    steps = linker.stages(mentions, top_k)
+    part = file.with_suffix(".part.npz")
+    columns = ("concepts", "scores", "names")
+    arrays = {f"{step}/{column}": getattr(found, column) for step, found in steps.items() for column in columns}
+    try:
+        np.savez(part, allow_pickle=False, **arrays)
+        part.replace(file)
+    except OSError as e:
+        raise ArtifactError(f"{file}: cannot be written: {e.strerror or e}") from e
+    return steps
+
+
+def _read(file: Path) -> Blocks:
+    with np.load(file, allow_pickle=False) as arrays:
+        steps = list(dict.fromkeys(key.rpartition("/")[0] for key in arrays.files))
+        return {
+            step: Candidates(arrays[f"{step}/concepts"], arrays[f"{step}/scores"], arrays[f"{step}/names"])
+            for step in steps
+        }
+
+
+def _joined(blocks: Sequence[Blocks], linker: Linker) -> Rankings:
+    last = next(reversed(blocks[0]))
+    stages = {
+        step: Ranked(
+            np.concatenate([block[step].concepts for block in blocks]),
+            np.concatenate([block[step].scores for block in blocks]) if step == last else None,
+        )
+        for step in blocks[0]
+    }
+    names = np.concatenate([block[last].names[:, 0] for block in blocks])
+    known = names >= 0
+    texts = iter(linker.terminology.take("names", "text", names[known]))
+    return Rankings(stages, [next(texts) if k else "" for k in known.tolist()])
