@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from xnorm.benchmark import BenchmarkConfig
 from xnorm.config import find_config, read_yaml
 from xnorm.errors import ConfigError
 from xnorm.linker import LinkerConfig
@@ -141,3 +142,14 @@ def test_every_shipped_config_is_valid(monkeypatch):
     for path in sorted(folder.glob("*.yaml")):
         assert LinkerConfig.read(path).name
         assert path.read_text(encoding="utf-8").startswith("#"), f"{path.name} does not say what it is"
+
+
+def test_every_shipped_benchmark_is_valid_and_says_what_it_needs():
+    folder = find_config("icd10-who", folder="benchmarks").parent
+    for path in sorted(folder.glob("*.yaml")):
+        config = BenchmarkConfig.read(path)
+        assert config.name == path.stem
+        assert config.about
+        comment = "".join(line for line in path.read_text(encoding="utf-8").splitlines(True) if line[0] == "#")
+        for word in ("Files:", "Licence:", "Protocol:"):
+            assert word in comment, f"{path.name} does not say '{word}'"

@@ -15,17 +15,17 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from xnorm.artifact import check_writable, sha256_text, write_folder
 from xnorm.config import InputPath, StrictModel, find_config, merge, override, read_yaml, validate
 from xnorm.corpus import Corpus, CorpusConfig, check_gold, clean_up, missing_files, read_corpus
-from xnorm.errors import DataError
-from xnorm.evaluation import Evaluation, IntervalConfig, Rankings, evaluate
-from xnorm.labels import BREAKDOWNS
+from xnorm.errors import ConfigError, DataError
+from xnorm.evaluation import Evaluation, IntervalConfig, Rankings, check_metrics, evaluate
+from xnorm.labels import BREAKDOWNS, check_breakdowns
 from xnorm.linker import LinkerConfig
 from xnorm.linking import find_or_build, missing_sources
-from xnorm.predictions import PredictionsConfig, read_predictions
+from xnorm.predictions import PredictionsConfig, missing_predictions, read_predictions
 from xnorm.progress import Progress, Say, no_progress
 from xnorm.protocol import protocol
 from xnorm.report import html, markdown
@@ -94,14 +94,26 @@ class BenchmarkConfig(StrictModel):
             ConfigError: with the file, the key, what was found and what was expected.
         """
         path = find_config(path, folder="benchmarks")
-        data = read_yaml(path)
+        # which file the linker is of comes first, for the other overrides may be of keys of that file
+        which = [text for text in overrides if text.partition("=")[0].strip() in ("linker", "linker.path")]
+        data = read_yaml(path, which)
         linker = data.get("linker")
         if isinstance(linker, dict) and "path" in linker:
             own = {key: value for key, value in linker.items() if key != "path"}
-            data["linker"] = merge(read_yaml(find_config(linker["path"])), own)
+            data["linker"] = merge(read_yaml(find_config(str(linker["path"]))), own)
         for text in overrides:
-            override(data, text)
+            if text not in which:
+                override(data, text)
         return validate(cls, data, where=str(path))
+
+    @model_validator(mode="after")
+    def _check_metrics(self) -> BenchmarkConfig:
+        try:
+            check_metrics(self.metrics, self.top_k)
+            check_breakdowns(self.breakdowns)
+        except ConfigError as e:
+            raise ValueError(str(e)) from e
+        return self
 
 
 @dataclass
@@ -216,16 +228,20 @@ def _prepare(config: BenchmarkConfig, say: Say, clock: _Clock) -> None:
             )  # fmt: skip
         say(f"{missing[0]} is missing: running {step.path.name}")
         with clock(f"prepare ({step.path.name})"):
-            done = subprocess.run([sys.executable, str(step.path), *step.arguments], stdout=sys.stderr, check=False)
+            command = [sys.executable, str(step.path), *step.arguments]
+            done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+        for line in done.stdout.splitlines():
+            say(f"  {line}")
         if done.returncode:
-            raise DataError(f"{step.path.name} failed (exit status {done.returncode}), so there is no {missing[0]}")
+            why = done.stderr.strip().splitlines()[-1:] or [f"exit status {done.returncode}"]
+            raise DataError(f"{step.path.name} failed, so there is no {missing[0]}: {why[0]}")
 
 
 def _check_files(config: BenchmarkConfig) -> None:
     """Say at once which files are missing, and where they are to be had."""
     lines = missing_files(config.corpus) + missing_sources(config.linker)
-    if config.predictions is not None and config.predictions.path and not config.predictions.path.exists():
-        lines.append(f"predictions: {config.predictions.path}")
+    if config.predictions is not None:
+        lines += missing_predictions(config.predictions)
     if lines:
         raise DataError(f"{config.name} needs {len(lines)} more file{'s' * (len(lines) > 1)}: {'; '.join(lines)}")
 

@@ -263,7 +263,8 @@ def override(data: dict[str, Any], setting: str) -> None:
     try:
         value = yaml.safe_load(text)
     except yaml.YAMLError as e:
-        raise ConfigError(f"override '{setting}': the value is not valid YAML: {' '.join(str(e).split())}") from e
+        hint = '; quote what holds brackets or colons, as in metrics=["f1[strict]"]'
+        raise ConfigError(f"override '{setting}': the value is not valid YAML: {' '.join(str(e).split())}{hint}") from e
     if isinstance(at, list):
         at[_position(at, last, setting)] = value
     elif isinstance(at, dict):
@@ -276,7 +277,9 @@ def _step(at: Any, part: str, override: str) -> Any:
     if isinstance(at, list):
         return at[_position(at, part, override)]
     if isinstance(at, dict):
-        return at.setdefault(part, {})
+        if at.get(part) is None:
+            at[part] = {}
+        return at[part]
     raise ConfigError(f"override '{override}': nothing to step into at '{part}'")
 
 

@@ -126,7 +126,7 @@ def from_dataset(
     Raises:
         ConfigError, DataError: a row is not of the schema, or as the reader.
     """
-    config = validate(BigbioConfig, {**options, "type": "bigbio", "path": "-"}, where="from_dataset")
+    config = validate(BigbioConfig, {**options, "type": "bigbio", "path": "dataset"}, where="from_dataset")
     reader, taken = BigbioReader(config), set[str]()
     report = ReadReport() if report is None else report
     return [reader.document(dict(row), number, taken, report) for number, row in enumerate(dataset, 1)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,7 +11,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from xnorm.artifact import sha256_file
+from xnorm.artifact import sha256_file, sha256_text
 from xnorm.cleanup.base import Cleanup, Parts, StageReport
 from xnorm.config import CleanupSpec, ComponentConfig, CorpusSpec, StrictModel
 from xnorm.corpora.base import Reader, ReaderConfig, ReadReport
@@ -255,7 +254,7 @@ def _read_part(part: str, spec: ComponentConfig, total: ReadReport) -> tuple[lis
         "gold_ids": len(gold),
         "several_gold": config.several_gold,
         "file": hub or config.path.name,
-        "sha256": None if hub else _checksum(config.path),
+        "sha256": None if hub else _checksum(reader.files()),
         "revision": getattr(config, "revision", None),
     }
     return mentions, about, list(documents)
@@ -263,20 +262,17 @@ def _read_part(part: str, spec: ComponentConfig, total: ReadReport) -> tuple[lis
 
 def _note_odd_gold(mentions: Iterable[Mention], report: ReadReport) -> None:
     for mention in mentions:
-        if any(":" not in i for i in mention.gold):
-            report.note("gold id without a prefix", f"mention '{mention.id}': {mention.gold[0]}")
+        if bare := [i for i in mention.gold if ":" not in i]:
+            report.note("gold id without a prefix", f"mention '{mention.id}': {bare[0]}")
         if not mention.text.strip():
             report.note("mention without a text", f"mention '{mention.id}'")
 
 
-def _checksum(path: Path) -> str:
-    """Return the SHA-256 of a file, or of the names and checksums of a folder's files."""
-    if path.is_file():
-        return sha256_file(path)
-    digest = hashlib.sha256()
-    for file in sorted(p for p in path.rglob("*") if p.is_file()):
-        digest.update(f"{file.relative_to(path).as_posix()} {sha256_file(file)}\n".encode())
-    return digest.hexdigest()
+def _checksum(files: Sequence[Path]) -> str:
+    """Return the SHA-256 of a file, or of the names and checksums of several."""
+    if len(files) == 1:
+        return sha256_file(files[0])
+    return sha256_text("\n".join(f"{file.name} {sha256_file(file)}" for file in files))
 
 
 def _differences(config: CorpusConfig, about: Mapping[str, Mapping[str, Any]], gold_ids: int) -> list[str]:

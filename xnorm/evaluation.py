@@ -29,6 +29,7 @@ __all__ = [
     "Ranked",
     "Rankings",
     "cases",
+    "check_metrics",
     "concept_ids",
     "default_metrics",
     "evaluate",
@@ -128,7 +129,7 @@ def evaluate(
     composite = [m.composite for m in mentions]
     judged = {step: judge(ranked.concepts, gold, composite=composite) for step, ranked in rankings.stages.items()}
     final, width = judged[next(reversed(judged))], rankings.final.concepts.shape[1]
-    chosen = _checked(metrics or default_metrics(mentions, rankings), width)
+    chosen = check_metrics(metrics or default_metrics(mentions, rankings), width)
     by_mention = [measure(m, final) for m in chosen if not m.is_matching]
     documents, by_document = _match(corpus, rankings, terminology, [m for m in chosen if m.is_matching])
     records = _records(by_mention, bootstrap(by_mention, units, **draw))
@@ -160,8 +161,12 @@ def evaluate(
     )
 
 
-def _checked(metrics: Sequence[str], width: int) -> list[Metric]:
-    """Return metrics, each once, none of which looks at more candidates than there are."""
+def check_metrics(metrics: Sequence[str], width: int) -> list[Metric]:
+    """Return metrics, each once.
+
+    Raises:
+        ConfigError: an unknown one, or one that looks at more candidates than the `width` of the rankings.
+    """
     chosen = list(dict.fromkeys(parse_metric(m) for m in metrics))
     for metric in chosen:
         if metric.k is not None and metric.k > width:

@@ -12,7 +12,7 @@ from xnorm.tables import Terminology
 from xnorm.text import fold_case, unspaced_letters
 from xnorm.types import Mention
 
-__all__ = ["BREAKDOWNS", "NameIndex", "labels_of", "words_in"]
+__all__ = ["BREAKDOWNS", "NameIndex", "check_breakdowns", "labels_of", "words_in"]
 
 BREAKDOWNS = {
     "part": "part of the corpus",
@@ -57,9 +57,7 @@ def labels_of(
     Raises:
         ConfigError: an unknown breakdown.
     """
-    for name in by:
-        if name not in BREAKDOWNS:
-            raise ConfigError(f"breakdowns: unknown '{name}'; {did_you_mean(name, BREAKDOWNS)}")
+    check_breakdowns(by)
     mentions = corpus.mentions
     training = [m for part in corpus.training.values() for m in part]
     seen_gold, seen_text = {i for m in training for i in m.gold}, {fold_case(m.text) for m in training}
@@ -76,6 +74,17 @@ def labels_of(
         columns["seen_concept"] = ["yes" if seen_gold & set(m.gold) else "no" for m in mentions]
         columns["seen_mention"] = ["yes" if fold_case(m.text) in seen_text else "no" for m in mentions]
     return {name: columns[name] for name in by if any(label != () for label in columns.get(name, ()))}
+
+
+def check_breakdowns(by: Iterable[str]) -> None:
+    """Refuse breakdowns that there are not.
+
+    Raises:
+        ConfigError: with the nearest one.
+    """
+    for name in by:
+        if name not in BREAKDOWNS:
+            raise ConfigError(f"breakdowns: unknown '{name}'; {did_you_mean(name, BREAKDOWNS)}")
 
 
 def words_in(text: str) -> int:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from xnorm.config import CorpusSpec, InputPath, StrictModel
 from xnorm.corpora.base import Reader, ReadReport
@@ -18,11 +17,12 @@ from xnorm.errors import ConfigError, DataError
 from xnorm.evaluation import Ranked, Rankings
 from xnorm.files import read_json_lines, read_table, suffix
 from xnorm.overlap import merge_spans
+from xnorm.records import JsonId, JsonRecord, JsonText, parse_record
 from xnorm.registry import find_component
 from xnorm.tables import Terminology
 from xnorm.types import Mention
 
-__all__ = ["PredictionsConfig", "read_predictions"]
+__all__ = ["PredictionsConfig", "missing_predictions", "read_predictions"]
 
 
 class PredictionsConfig(StrictModel):
@@ -43,6 +43,28 @@ class PredictionsConfig(StrictModel):
         if (self.path is None) == (self.mentions is None):
             raise ValueError("expected either path or mentions")
         return self
+
+
+def _an_object(value: Any) -> Any:
+    return {"concept_id": value} if isinstance(value, str) else value
+
+
+class _Candidate(JsonRecord):
+    concept_id: Annotated[JsonText, Field(pattern=r"\S")]
+    score: Annotated[float, Field(allow_inf_nan=False)] | None = None
+
+
+class _Line(JsonRecord):
+    id: JsonId
+    candidates: list[Annotated[_Candidate, BeforeValidator(_an_object)]]
+
+
+def missing_predictions(config: PredictionsConfig) -> list[str]:
+    """Return a line for the file of predictions if it is not there."""
+    path = config.path if config.path is not None else getattr(config.mentions, "path", None)
+    hint = getattr(config.mentions, "hint", None)
+    gone = isinstance(path, Path) and not path.exists() and getattr(config.mentions, "hub", None) is None
+    return [f"predictions: {path}" + (f" ({hint})" if hint else "")] if gone else []
 
 
 def read_predictions(
@@ -97,22 +119,10 @@ def _lines(path: Path) -> Iterator[tuple[int, str, list[str], list[float]]]:
             yield line, row["id"].strip(), list(dict.fromkeys(filter(None, ids))), []
         return
     for line, record in read_json_lines(path):
-        ids, scores = [], []
-        candidates = record.get("candidates")
-        if not isinstance(record.get("id"), str | int) or not isinstance(candidates, list):
-            raise DataError("expected 'id' and a list of 'candidates'", path=path, line=line)
-        for candidate in candidates:
-            entry = candidate if isinstance(candidate, dict) else {"concept_id": candidate}
-            if not isinstance(entry.get("concept_id"), str):
-                raise DataError("a candidate has no 'concept_id'", path=path, line=line)
-            ids.append(entry["concept_id"])
-            score = entry.get("score")
-            if score is None:
-                continue
-            if isinstance(score, bool) or not isinstance(score, int | float) or not math.isfinite(score):
-                raise DataError(f"the score {score!r} of a candidate is no finite number", path=path, line=line)
-            scores.append(float(score))
-        yield line, str(record["id"]), ids, scores
+        parsed = parse_record(_Line, record, path=path, line=line)
+        ids = [candidate.concept_id for candidate in parsed.candidates]
+        scores = [candidate.score for candidate in parsed.candidates if candidate.score is not None]
+        yield line, parsed.id, ids, scores
 
 
 def _rankings(

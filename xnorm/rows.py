@@ -41,6 +41,8 @@ def read_rows(path: Path, *, split: str | None = None) -> Rows:
     """
     if path.is_dir():
         return _numbered(_folder_files(path, split))
+    if split is not None:
+        raise ConfigError(f"{path}: is one file, and `split` is of a folder with several; drop it")
     if suffix(path) == ".parquet":
         return _numbered([path])
     return read_json_lines(path)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
+import zipfile
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from xnorm.artifact import is_running, sha256_text
 from xnorm.candidates.base import Candidates
@@ -61,7 +65,7 @@ def rank(
         notes["mentions without a text, with an empty ranking"] = empty
     if cut := sum(length > linker.config.max_chars for length in lengths):
         notes["mentions cut to max_chars"] = cut
-    return _joined(blocks, linker)
+    return _joined(blocks, linker, top_k)
 
 
 def forget(beside: Path) -> None:
@@ -102,13 +106,14 @@ def _enter(work: Path, key: str) -> None:
 def _block(file: Path, linker: Linker, mentions: Sequence[Mention], top_k: int) -> Blocks:
     """Return the candidates of a block of mentions by step: from its file, or linked and put there."""
     if file.exists():
-        return _read(file)
+        with contextlib.suppress(OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):  # cut off: link it again
+            return _read(file)
     steps = linker.stages(mentions, top_k)
     part = file.with_suffix(".part.npz")
     columns = ("concepts", "scores", "names")
     arrays = {f"{step}/{column}": getattr(found, column) for step, found in steps.items() for column in columns}
     try:
-        np.savez(part, allow_pickle=False, **arrays)
+        np.savez(part, **arrays)
         part.replace(file)
     except OSError as e:
         raise ArtifactError(f"{file}: cannot be written: {e.strerror or e}") from e
@@ -124,12 +129,13 @@ def _read(file: Path) -> Blocks:
         }
 
 
-def _joined(blocks: Sequence[Blocks], linker: Linker) -> Rankings:
+def _joined(blocks: Sequence[Blocks], linker: Linker, top_k: int) -> Rankings:
+    """Join blocks, and pad them where the terminology has fewer than `top_k` concepts."""
     last = next(reversed(blocks[0]))
     stages = {
         step: Ranked(
-            np.concatenate([block[step].concepts for block in blocks]),
-            np.concatenate([block[step].scores for block in blocks]) if step == last else None,
+            _padded([block[step].concepts for block in blocks], top_k, -1),
+            _padded([block[step].scores for block in blocks], top_k, -np.inf) if step == last else None,
         )
         for step in blocks[0]
     }
@@ -137,3 +143,8 @@ def _joined(blocks: Sequence[Blocks], linker: Linker) -> Rankings:
     known = names >= 0
     texts = iter(linker.terminology.take("names", "text", names[known]))
     return Rankings(stages, [next(texts) if k else "" for k in known.tolist()])
+
+
+def _padded(arrays: Sequence[npt.NDArray[Any]], width: int, padding: float) -> npt.NDArray[Any]:
+    joined = np.concatenate(arrays)
+    return np.pad(joined, ((0, 0), (0, width - joined.shape[1])), constant_values=padding)

@@ -169,7 +169,7 @@ def _union(parts: Sequence[Rows]) -> Rows:
     every = np.where(repeated, -1, every)
     # padding to the right, then cut to the widest
     order = np.argsort(every < 0, axis=1, kind="stable")
-    width = int((every >= 0).sum(axis=1).max(initial=0))
+    width = max(1, int((every >= 0).sum(axis=1).max(initial=0)))  # a column of padding where nobody proposes anything
     return np.take_along_axis(every, order, axis=1)[:, :width]
 
 

@@ -110,6 +110,11 @@ class Reader(ABC):
         """Return whether a folder is of this format; BRAT is what none claims."""
         return False
 
+    def files(self) -> list[Path]:
+        """Return the files that are read, sorted: what a checksum of the corpus is over."""
+        path = self.config.path
+        return sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+
     @abstractmethod
     def documents(self, report: ReadReport) -> Iterator[Document]:
         """Yield documents in the file's order. Formats without documents yield one for each mention.

@@ -68,7 +68,7 @@ class BigbioConfig(SpanReaderConfig):
     path: InputPath = Path("-")
     """A JSON Lines or Parquet file, a folder of Parquet files, or a folder that `datasets` saved; needed without
     `hub`."""
-    hub: str | None = Field(default=None, pattern=r"^[\w.-]+/[\w.-]+$")
+    hub: str | None = Field(default=None, pattern=r"^\w[\w.-]*/\w[\w.-]*$")
     """Instead of `path`: a dataset of the Hugging Face hub in data files, `OWNER/NAME`; needs the `torch` extra."""
     revision: str | None = Field(default=None, pattern="^[0-9a-f]{40}$")
     """With `hub`, needed: the commit to read, 40 hexadecimal digits, so that a run can be repeated."""

@@ -85,6 +85,12 @@ class BratReader(SpanReader):
             text = _fitting_text(_read_text(path, identifier), annotations)
             yield self.make_document(identifier, text, annotations, report, path=path)
 
+    def files(self) -> list[Path]:
+        """Return the annotation files and the texts beside them."""
+        annotations = self._annotation_files(ReadReport())
+        texts = [p.with_name(_stem(p, ".ann") + ending) for p in annotations for ending in (".txt", ".txt.gz")]
+        return sorted([*annotations, *(p for p in texts if p.is_file())])
+
     def _annotation_files(self, report: ReadReport) -> list[Path]:
         root = self.config.path
         if str(root) == "-":

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator
@@ -15,7 +16,6 @@ from xnorm.config import read_yaml, validate
 from xnorm.corpora.base import Reader, ReaderConfig, ReadReport, lone_document
 from xnorm.errors import ConfigError, DataError
 from xnorm.sources import TerminologyConfig, read_terminology
-from xnorm.tables import Terminology
 from xnorm.text import lang_code
 from xnorm.types import Document, Mention
 
@@ -52,7 +52,7 @@ class NamesReader(Reader):
 
     def mentions(self, report: ReadReport) -> Iterator[Mention]:
         """Yield a mention a name, in the order of `documents`."""
-        terminology = self._terminology()
+        terminology, _ = read_terminology(self._sources())
         names: dict[str, list[Any]] = terminology.names.to_pydict()
         ids = terminology.concepts.column("id").to_pylist()
         types = terminology.concepts.column("types").to_pylist()
@@ -78,7 +78,12 @@ class NamesReader(Reader):
                     document=ids[concept],
                 )
 
-    def _terminology(self) -> Terminology:
+    def files(self) -> list[Path]:
+        """Return the files of the terminology's sources."""
+        paths = (getattr(source, "path", None) for source in self._sources().sources)
+        return sorted({path for path in paths if isinstance(path, Path)})
+
+    def _sources(self) -> TerminologyConfig:
         path = self.config.path
         if path.suffix in (".yaml", ".yml"):
             data = read_yaml(path).get("terminology")
@@ -86,4 +91,4 @@ class NamesReader(Reader):
                 raise ConfigError(f"{path}: has no 'terminology'")
         else:
             data = {"sources": [{"type": "jsonl", "path": str(path)}]}
-        return read_terminology(validate(TerminologyConfig, data, where=str(path)))[0]
+        return validate(TerminologyConfig, data, where=str(path))
