@@ -382,7 +382,7 @@ def test_what_else_differs_is_said(tmp_path):
     )  # fmt: skip
     assert compare_runs([one, two], by=["lang"]).differences == (
         "the version of xnorm is 0.1.0 in 'a' and 0.2.0 in 'b'",
-        "the terminology is hpo ffffffffffffffff in 'a' and hpo eeeeeeeeeeeeeeee in 'b'",
+        "the terminology is ffffffffffffffff in 'a' and eeeeeeeeeeeeeeee in 'b'",
         "the checksum of corpus part 'test' is aaaaaaaaaaaaaaaa in 'a' and bbbbbbbbbbbbbbbb in 'b'",
         'the clean-up is [{"stage": "duplicates", "dropped": {"twice": 3}}] in \'a\' and [{"stage": "duplicates", '
         '"dropped": {"twice": 4}}] in \'b\'',

@@ -362,12 +362,12 @@ def _notes(runs: Sequence[_Run], tables: Sequence[pa.Table]) -> Iterator[str]:
 def _protocol(run: _Run) -> dict[str, Any]:
     """Return what must be the same for two numbers to be comparable, by what it is called."""
     protocol, corpus = (_get(run.about, *keys) or {} for keys in (("protocol",), ("protocol", "corpus", "parts")))
-    name, digest = (_get(protocol, "terminology", key) for key in ("name", "fingerprint"))
+    digest = _get(protocol, "terminology", "fingerprint")
     sums = {part: _get(about, "sha256") or _get(about, "revision") for part, about in corpus.items()}
     return {
         "the version of xnorm": run.about["xnorm_version"],
         "the benchmark": run.about.get("benchmark"),
-        "the terminology": digest and f"{name} {digest[:16]}",
+        "the terminology": digest and digest[:16],
         **{f"the checksum of corpus part '{part}'": total and total[:16] for part, total in sums.items()},
         "the clean-up": protocol.get("cleanup"),
         **{key: protocol.get(key) for key in ("top_k", "threshold", "training")},
