@@ -66,7 +66,8 @@ from io import BytesIO
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
-from corpora_formats import CORPORA, Document, Entity, Part
+from corpora_formats import Document, Entity, Part, Parts, bc5cdr, bronco, mantra, medmentions, ncbi_disease, quaero
+from corpora_tables import codiesp, distemist, gscplus, symptemist, xlbel
 
 from xnorm.errors import DataError
 
@@ -315,6 +316,14 @@ def convert(name: str, sources: Sequence[Path], output: Path, policy: str) -> No
     for part_name, part, counts, path, records in done:
         write(records, path)
         report(part_name, part, counts, path)
+
+
+CORPORA: dict[str, Callable[[Files], Parts]] = {
+    "mantra": mantra, "quaero": quaero, "xlbel": xlbel, "ncbi-disease": ncbi_disease, "bc5cdr": bc5cdr,
+    "medmentions": medmentions, "codiesp": codiesp, "distemist": distemist, "symptemist": symptemist,
+    "bronco": bronco, "gscplus": gscplus,
+}  # fmt: skip
+"""Name -> what reads it."""
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -11,7 +11,6 @@ import xml.etree.ElementTree as ET
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from os.path import commonpath
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -75,11 +74,11 @@ def part_of(name: str) -> str:
     return found[-1].replace("trng", "train")
 
 
-def _cut(cell: str, separators: str) -> list[str]:
+def cut(cell: str, separators: str) -> list[str]:
     return [word for word in (part.strip() for part in re.split(separators, cell)) if word not in ("", "-", "-1")]
 
 
-def _in_parts(documents: Iterable[tuple[str, Document]], parts: Parts | None = None) -> Parts:
+def in_parts(documents: Iterable[tuple[str, Document]], parts: Parts | None = None) -> Parts:
     """Collect (part, document); a document whose id came before in the part is left out and counted."""
     parts = {} if parts is None else parts
     taken: set[tuple[str, str]] = set()
@@ -118,7 +117,7 @@ def _pubtator(files: Files, name: str, ids: Callable[[str], Ids]) -> Iterator[Do
             continue
         elif document is not None and cells[0] == document.id:
             if len(cells) > 4 and cells[1].isdecimal() and cells[2].isdecimal():
-                types = tuple(_cut(cells[4], ","))
+                types = tuple(cut(cells[4], ","))
                 span = int(cells[1]), int(cells[2])
                 document.entities.append(Entity(types, (span,), ids(cells[5]) if len(cells) > 5 else (), cells[3]))
                 continue
@@ -135,24 +134,24 @@ def _pubtator(files: Files, name: str, ids: Callable[[str], Ids]) -> Iterator[Do
 def _mesh_or_omim(cell: str) -> Ids:
     return tuple(
         ("OMIM", word[5:]) if word.upper().startswith("OMIM:") else ("MESH", word.removeprefix("MESH:"))
-        for word in _cut(cell, r"[|+]")
+        for word in cut(cell, r"[|+]")
     )
 
 
 def _umls(cell: str) -> Ids:
-    return tuple(("UMLS", word.removeprefix("UMLS:")) for word in _cut(cell, r"\|"))
+    return tuple(("UMLS", word.removeprefix("UMLS:")) for word in cut(cell, r"\|"))
 
 
 def ncbi_disease(files: Files) -> Parts:
     """Read NCBI{train,develop,test}set_corpus.txt."""
     names = files.find(r"/NCBI(train|develop|test)set_corpus\w*\.txt$")
-    return _in_parts((part_of(n), d) for n in names for d in _pubtator(files, n, _mesh_or_omim))
+    return in_parts((part_of(n), d) for n in names for d in _pubtator(files, n, _mesh_or_omim))
 
 
 def bc5cdr(files: Files) -> Parts:
     """Read CDR_{Training,Development,Test}Set.PubTator.txt; {train,dev,test}_corpus.txt is taken, too."""
     names = files.find(r"/(CDR_(Training|Development|Test)Set\.PubTator|(train|dev|test)_corpus)\.txt(\.gz)?$")
-    return _in_parts((part_of(n), d) for n in names for d in _pubtator(files, n, _mesh_or_omim))
+    return in_parts((part_of(n), d) for n in names for d in _pubtator(files, n, _mesh_or_omim))
 
 
 def medmentions(files: Files) -> Parts:
@@ -176,7 +175,7 @@ def medmentions(files: Files) -> Parts:
                     raise DataError(f"the document '{document.id}' is in no part's list of ids", path=name)
                 yield f"{match[1].lower()}_{splits[document.id]}", document
 
-    return _in_parts(documents())
+    return in_parts(documents())
 
 
 # BRAT
@@ -233,11 +232,11 @@ def mantra(files: Files) -> Parts:
     """Read the folders LANGUAGE/SOURCE_ec22-cui-best_man in BRAT, or SOURCE_GSC_LANGUAGE_man.xml."""
     parts: Parts = {}
     brat = files.find(rf"/({'|'.join(LANGUAGES)})/([^/]+?)(_ec22[^/]*)?/([^/]+)\.ann$")
-    _in_parts(((d.lang, d) for name, match in brat.items() for d in _mantra_brat(files, name, match, parts)), parts)
+    in_parts(((d.lang, d) for name, match in brat.items() for d in _mantra_brat(files, name, match, parts)), parts)
     xml = files.find(r"/(EMEA|Medline|Patents?)_GSC_([a-z]{2})_man\.xml$")
     if brat and xml:
         raise DataError("BRAT and XML of the same corpus", path=next(iter(xml)), fix="name one of them")
-    return _in_parts(((d.lang, d) for name, match in xml.items() for d in _mantra_xml(files, name, match)), parts)
+    return in_parts(((d.lang, d) for name, match in xml.items() for d in _mantra_xml(files, name, match)), parts)
 
 
 def _mantra_brat(files: Files, name: str, match: re.Match[str], parts: Parts) -> Iterator[Document]:
@@ -263,8 +262,8 @@ def _mantra_xml(files: Files, name: str, match: re.Match[str]) -> Iterator[Docum
             entities = []
             for e in unit.iter("e"):
                 start = int(e.attrib["offset"])
-                types = tuple(_cut(e.get("grp", "").upper(), r"\|")) or ("UNKNOWN",)
-                ids = tuple(("UMLS", cui) for cui in _cut(e.get("cui", ""), r"[|,;\s]"))
+                types = tuple(cut(e.get("grp", "").upper(), r"\|")) or ("UNKNOWN",)
+                ids = tuple(("UMLS", cui) for cui in cut(e.get("cui", ""), r"[|,;\s]"))
                 entities.append(Entity(types, ((start, start + int(e.attrib["len"])),), ids, e.text))
             identifier = f"{match[2].lower()}_{match[1]}_{unit.attrib['id']}"
             yield Document(identifier, match[2].lower(), [("text", unit.findtext("text") or "")], entities)
@@ -288,7 +287,7 @@ def quaero(files: Files) -> Parts:
             identifier = f"{match[2].upper()}_{match[3]}"
             yield part, Document(identifier, "fr", [("text", _beside(files, name))], entities)
 
-    return _in_parts(documents(), parts)
+    return in_parts(documents(), parts)
 
 
 def bronco(files: Files) -> Parts:
@@ -305,7 +304,7 @@ def bronco(files: Files) -> Parts:
                 entities.append(Entity((mark.type,), mark.spans, ids, mark.text))
             yield f"set{match[2]}", Document(match[1], "de", [("text", _beside(files, name))], entities)
 
-    return _in_parts(documents(), parts)
+    return in_parts(documents(), parts)
 
 
 def _bronco_id(stated: str) -> tuple[str, str] | None:
@@ -316,177 +315,3 @@ def _bronco_id(stated: str) -> tuple[str, str] | None:
 
 
 # Tables
-
-
-_COLUMNS = {
-    "filename": ("filename",), "label": ("label",), "start": ("off0", "span_ini", "start_span"),
-    "end": ("off1", "span_end", "end_span"), "text": ("span", "text"), "code": ("code",),
-}  # fmt: skip
-
-
-@dataclass
-class _Texts:
-    """The text files of a corpus, and which of them were used."""
-
-    files: Files
-    names: dict[str, list[str]] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        for name, match in self.files.find(r"/(text_files|txt)/([^/]+)\.txt$").items():
-            self.names.setdefault(match[2], []).append(name)
-
-    def read(self, identifier: str, table: str) -> str:
-        """Return a document's text: of several files of the name, the one that stands nearest to the table."""
-        candidates = self.names.get(identifier)
-        if not candidates:
-            raise DataError(f"no text_files/{identifier}.txt for this table", path=table)
-        return self.files.read(max(candidates, key=lambda name: len(commonpath([name, table]))))
-
-
-def codiesp(files: Files) -> Parts:
-    """Read {train,dev,test}X.tsv: document, label, code, text, offsets; no header."""
-    texts = _Texts(files)
-    databases = {"DIAGNOSTICO": "ICD10CM", "PROCEDIMIENTO": "ICD10PCS"}
-
-    def rows(table: str) -> Iterator[tuple[str, Entity]]:
-        for number, line in files.lines(table):
-            cells = line.split("\t")
-            if not line.strip():
-                continue
-            if len(cells) != 5 or cells[1] not in databases or not re.fullmatch(r"\d+ \d+(;\d+ \d+)*", cells[4]):
-                raise DataError(
-                    f"not a row of the table: {line[:60]!r}", path=table, line=number,
-                    fix="expected DOCUMENT, DIAGNOSTICO or PROCEDIMIENTO, CODE, TEXT, OFFSETS separated by tabs",
-                )  # fmt: skip
-            spans = tuple((int(s), int(e)) for s, e in (pair.split() for pair in cells[4].split(";")))
-            ids = tuple((databases[cells[1]], code.upper()) for code in _cut(cells[2], r"\s"))
-            yield cells[0], Entity((cells[1],), spans, ids, cells[3])
-
-    tables = files.find(r"/(train|dev|test)X\.tsv$")
-    return _in_parts((part_of(t), d) for t in tables for d in _gather(rows(t), texts, t))
-
-
-def distemist(files: Files) -> Parts:
-    """Read distemist_subtrack2_*_linking.tsv; the two tables of the training part are one part."""
-    return _temist(files, list(files.find(r"/distemist_subtrack2_[^/]*linking\.tsv$")))
-
-
-def symptemist(files: Files) -> Parts:
-    """Read symptemist_tsv_*_subtask2*.tsv, of each part the fullest: +COMPOSITE, else complete, else the plain one."""
-    found = files.find(r"/symptemist_tsv_(train|test)_subtask2(_complete)?(\+COMPOSITE)?\.tsv$")
-    best: dict[str, str] = {}
-    for name in sorted(found, key=lambda n: (bool(found[n][3]), bool(found[n][2]))):
-        best[part_of(name)] = name
-    return _temist(files, list(best.values()))
-
-
-def _temist(files: Files, tables: list[str]) -> Parts:
-    texts, parts = _Texts(files), {part_of(t): Part() for t in tables}
-    grouped = ((part_of(t), d) for t in tables for d in _gather(_temist_rows(files, t, parts), texts, t))
-    return _in_parts(grouped, parts)
-
-
-def _temist_rows(files: Files, table: str, parts: Parts) -> Iterator[tuple[str, Entity]]:
-    lines = files.lines(table)
-    header = next(lines)[1].split("\t")
-    try:
-        at = {key: header.index(next(n for n in names if n in header)) for key, names in _COLUMNS.items()}
-    except StopIteration:
-        wanted = ", ".join("/".join(names) for names in _COLUMNS.values())
-        raise DataError(f"the columns are {', '.join(header)}; expected {wanted}", path=table, line=1) from None
-    for number, line in lines:
-        cells = line.split("\t")
-        if not line.strip():
-            continue
-        if len(cells) != len(header) or not (cells[at["start"]].isdecimal() and cells[at["end"]].isdecimal()):
-            raise DataError(f"not a row of the table: {line[:60]!r}", path=table, line=number)
-        codes = [c for c in _cut(cells[at["code"]], r"\+") if c.upper() not in ("NO_CODE", "NOMAP")]
-        if not all(re.fullmatch(r"\d{6,18}", code) for code in codes):  # 1.66753E+16, left by a spreadsheet
-            parts[part_of(table)].notes["codes that cannot be read"] += 1
-            codes = []
-        span = int(cells[at["start"]]), int(cells[at["end"]])
-        ids = tuple(("SNOMED_CT", code) for code in codes)
-        yield cells[at["filename"]], Entity((cells[at["label"]],), (span,), ids, cells[at["text"]])
-
-
-def _gather(rows: Iterable[tuple[str, Entity]], texts: _Texts, table: str) -> Iterator[Document]:
-    """Yield the documents of a table in the order of their first rows. Quotes doubled in the table are undone."""
-    grouped: dict[str, list[Entity]] = {}
-    for identifier, entity in rows:
-        grouped.setdefault(identifier, []).append(entity)
-    for identifier, entities in grouped.items():
-        text = texts.read(identifier, table)
-        for entity in entities:
-            if entity.text[:1] == entity.text[-1:] == '"' and not entity.agrees(text):
-                entity.text = entity.text[1:-1].replace('""', '"')
-        yield Document(identifier, "es", [("text", text)], entities)
-
-
-# The rest
-
-
-def gscplus(files: Files) -> Parts:
-    """Read GSCplus_{dev,test}_gold.tsv: blocks of an id, a text and rows of START, END, TEXT, HP id."""
-
-    def documents(name: str) -> Iterator[Document]:
-        block: list[str] = []
-        for number, line in files.lines(name):
-            if line.strip():
-                block.append(line)
-            elif block:
-                yield _gscplus_document(block, name, number - len(block))
-                block = []
-        if block:
-            yield _gscplus_document(block, name, number - len(block) + 1)
-
-    names = files.find(r"/GSCplus_(dev|test)_gold\.tsv$")
-    return _in_parts((part_of(n), d) for n in names for d in documents(n))
-
-
-def _gscplus_document(block: list[str], name: str, line: int) -> Document:
-    if len(block) < 2 or "\t" in block[0]:
-        raise DataError(f"not a document: {block[0][:60]!r}", path=name, line=line, fix="expected an id, then a text")
-    entities = []
-    for number, row in enumerate(block[2:], line + 2):
-        match = re.fullmatch(r"(\d+)\t(\d+)\t([^\t]+)\t([^\t]*)", row)
-        if match is None:
-            raise DataError(f"not a row of START, END, TEXT, HP id: {row[:60]!r}", path=name, line=number)
-        ids = tuple(("HP", code) for code in _cut(match[4], "[|;,]") if code.startswith("HP:"))
-        entities.append(Entity(("Phenotype",), ((int(match[1]), int(match[2])),), ids, match[3]))
-    return Document(block[0].strip(), "en", [("abstract", block[1])], entities)
-
-
-def xlbel(files: Files) -> Parts:
-    """Read LANGUAGE_1k_test_query.txt (v0.0) and LANGUAGE_1k_test_query_with_context.txt (v1.0)."""
-
-    def documents(name: str, lang: str, part: str) -> Iterator[Document]:
-        for number, line in files.lines(name):
-            if not line.strip():
-                continue
-            cells = line.split("||", 2)
-            if len(cells) != (3 if part.startswith("v1.0") else 2):
-                raise DataError(f"not a query: {line[:60]!r}", path=name, line=number, fix="expected CUIS||MENTION")
-            ids = tuple(("UMLS", cui) for cui in _cut(cells[0], r"\|"))
-            text, start, end = cells[1], 0, len(cells[1])
-            if len(cells) == 3:
-                before, tag, rest = cells[2].partition("<tgt>")
-                mention, closing, after = rest.partition("</tgt>")
-                if not (tag and closing):
-                    raise DataError(f"no <tgt>MENTION</tgt> in {cells[2][:60]!r}", path=name, line=number)
-                text, start, end = before + mention + after, len(before), len(before + mention)
-            identifier = f"xlbel_{part}_{number - 1}"
-            yield Document(
-                identifier, lang, [("sentence", text)], [Entity(("MENTION",), ((start, end),), ids, cells[1])]
-            )
-
-    found = files.find(r"/([a-z]{2})_1k_test_query(_with_context)?\.txt$")
-    parts = {name: f"{'v1.0' if m[2] else 'v0.0'}_{m[1].lower()}" for name, m in found.items()}
-    return _in_parts((part, d) for n, part in parts.items() for d in documents(n, found[n][1].lower(), part))
-
-
-CORPORA: dict[str, Callable[[Files], Parts]] = {
-    "mantra": mantra, "quaero": quaero, "xlbel": xlbel, "ncbi-disease": ncbi_disease, "bc5cdr": bc5cdr,
-    "medmentions": medmentions, "codiesp": codiesp, "distemist": distemist, "symptemist": symptemist,
-    "bronco": bronco, "gscplus": gscplus,
-}  # fmt: skip
-"""Name -> what reads it."""

@@ -5,8 +5,8 @@
 
 Rankings and gold are random. ranx is timed on what both compute (success at seven k, MRR, nDCG), once it is compiled
 and has its own data structures, and the values are compared; what its data structures cost is printed, too. xnorm is
-also timed on everything that a run of `xnorm evaluate` computes: metrics of three steps, breakdowns, outcomes and causes
-of errors, risk against coverage, and bootstrap intervals of 1,000 resamples.
+also timed on everything that a run of `xnorm evaluate` computes: metrics of three steps, breakdowns, outcomes and
+causes of errors, risk against coverage, and bootstrap intervals of 1,000 resamples.
 """
 
 from __future__ import annotations

@@ -110,3 +110,11 @@ def config(source):
             },
         },
     }
+
+
+@pytest.fixture(scope="module")
+def kb(tmp_path_factory):
+    """The terminology that the tests of clean-up stages share."""
+    from cleanup_data import CONCEPTS, make_terminology
+
+    return make_terminology(tmp_path_factory.mktemp("kb") / "kb.jsonl", CONCEPTS)
