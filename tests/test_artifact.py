@@ -134,5 +134,7 @@ def test_large_files_are_checked_by_size_unless_asked(tmp_path, monkeypatch):
     open_folder(tmp_path / "a", kind="index")
     with pytest.raises(ArtifactError, match="damaged"):
         open_folder(tmp_path / "a", kind="index", verify=True)
-    with pytest.raises(ArtifactError, match="is an xnorm index, expected an encoder"):
+    with pytest.raises(
+        ArtifactError, match=r"is what `xnorm index` writes .index., expected encoder, which `xnorm export` writes"
+    ):
         open_folder(tmp_path / "a", kind="encoder")

@@ -269,6 +269,9 @@ def test_the_corpus_is_checked_before_anything_is_built(home):
     assert metrics["protocol"]["corpus"]["expected"]["met"] is False
 
 
+SMALLER = "linker.candidates.members.tfidf.ngrams=[3, 3]"
+
+
 def test_indexes_are_used_again_and_those_of_others_left_alone(home):
     lines = []
     run(home, say=lines.append)
@@ -276,17 +279,17 @@ def test_indexes_are_used_again_and_those_of_others_left_alone(home):
     manifest = home / "index" / "tiny" / "manifest.json"
     first = manifest.stat().st_mtime_ns, manifest.read_bytes()
     run(home, output="again")
-    run(home, "linker.max_chars=50", output="other", say=lines.append)
+    run(home, SMALLER, output="other", say=lines.append)
     names = sorted(p.name for p in (home / "index").iterdir())
     assert (names[0], len(names)) == ("tiny", 2)
     assert names[1].startswith("tiny-")
     assert "index/tiny was built from other settings or sources; using index/tiny-" in lines[0]
-    run(home, "linker.max_chars=50", output="other again")
+    run(home, SMALLER, output="other again")
     assert sorted(p.name for p in (home / "index").iterdir()) == names
     with (home / "concepts.jsonl").open("a") as file:
         file.write('{"id": "T:009", "name": "New"}\n')  # now both are of other sources
     for output in ("one", "two"):
-        metrics = run(home, "linker.max_chars=50", output=output)
+        metrics = run(home, SMALLER, output=output)
         assert metrics["protocol"]["terminology"]["concepts"] == 9
     assert sorted(p.name for p in (home / "index").iterdir()) == names
     assert (manifest.stat().st_mtime_ns, manifest.read_bytes()) == first

@@ -85,7 +85,12 @@ def test_link_given_a_config_builds_the_index_once(run, config_file, tmp_path):
     before = manifest.stat().st_mtime_ns
     assert run("link", config_file, "--text", "cold").exit_code == 0
     assert manifest.stat().st_mtime_ns == before
-    changed = yaml.safe_load(config_file.read_text()) | {"max_chars": 7}
+    changed = yaml.safe_load(config_file.read_text()) | {"max_chars": 3}  # no index depends on it
+    config_file.write_text(yaml.safe_dump(changed))
+    (line,) = records(run("link", config_file, "--text", "colitis", "--text", "col").stdout)[:1]
+    assert line["candidates"] == records(run("link", config_file, "--text", "col").stdout)[0]["candidates"]
+    assert manifest.stat().st_mtime_ns == before
+    changed["candidates"]["members"]["tfidf"]["ngrams"] = [3, 3]
     config_file.write_text(yaml.safe_dump(changed))
     assert fails(run("link", config_file, "--text", "cold"), "other settings", "--overwrite")
 

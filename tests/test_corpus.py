@@ -143,9 +143,12 @@ def test_expected_counts_of_training_parts(lines, documents):
     assert "all parts" not in str(e.value)
 
 
-def test_expected_counts_of_parts_that_are_not_read_are_passed_over(lines):
-    about = read_parts({"test": lines}, expected={"parts": {"other": {"mentions": 1}, "test": {"mentions": 3}}}).about
+def test_expected_counts_of_parts_that_are_not_read(lines):
+    expected = {"policy": "note", "parts": {"tset": {"mentions": 1}, "test": {"mentions": 3}}}
+    about = read_parts({"test": lines}, expected=expected).about
     assert about["expected"] == {"met": True, "differences": []}
+    with pytest.raises(ValueError, match=r"no part 'tset' is read; did you mean 'test'\?"):
+        read_parts({"test": lines}, expected={**expected, "policy": "error"})
 
 
 def test_checksum_of_a_file(lines):

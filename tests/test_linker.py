@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 import xnorm
-from xnorm.linker import LinkCounts, describe
+from xnorm.linker import LinkCounts
+from xnorm.linking import describe
 
 
 @pytest.fixture
@@ -144,7 +145,7 @@ def test_a_flipped_byte_anywhere_is_refused(index):
         good = path.read_bytes()
         middle = len(good) // 2
         path.write_bytes(good[:middle] + bytes([good[middle] ^ 1]) + good[middle + 1 :])
-        with pytest.raises(xnorm.ArtifactError, match=r"damaged|no readable manifest|format version|is an xnorm"):
+        with pytest.raises(xnorm.ArtifactError, match=r"damaged|no readable manifest|format version|is what `xnorm"):
             xnorm.Linker.load(index)
         path.write_bytes(good)
     xnorm.Linker.load(index)

@@ -14,6 +14,7 @@ from xnorm.errors import ConfigError, DataError
 from xnorm.evaluation import IntervalConfig, concept_ids, evaluate
 from xnorm.output import writer
 from xnorm.predictions import PredictionsConfig, read_predictions
+from xnorm.sources import TerminologyConfig, read_terminology
 from xnorm.types import Candidate, Mention
 
 LINES = [{"id": "1", "mention": "cold", "gold": ["T:003"]}, {"id": 2, "mention": "HF", "gold": ["T:001"]},
@@ -295,3 +296,40 @@ def test_scores_that_are_no_numbers(tmp_path, corpus, terminology, score):
     (tmp_path / "p.jsonl").write_text("".join(json.dumps(record) + "\n" for record in content))
     with pytest.raises(DataError, match="score"):
         read(tmp_path / "p.jsonl", corpus, terminology)
+
+
+def test_predictions_with_ids_that_nothing_knows_are_refused(tmp_path, corpus, terminology):
+    path = write_lines(tmp_path / "p.jsonl", [{"id": i, "candidates": ["003"]} for i in "123"])
+    with pytest.raises(DataError, match=r"none of the 1 predicted ids is in the terminology: they are like '003'.*'T:"):
+        read(path, corpus, terminology)
+
+
+def test_documents_of_another_text_are_refused(tmp_path, terminology):
+    gold = {"a": ("cold and HF", [("0 4", "cold", ["T:003"])])}
+    found = {"a": ("cold and no HF", [("0 4", "cold", ["T:003"])])}
+    with pytest.raises(DataError, match="the document 'a' has another text than in the corpus"):
+        found_in(tmp_path, terminology, gold, found)
+
+
+def test_documents_without_predictions_are_counted(tmp_path, terminology):
+    spec = CorpusConfig(parts={"p": write_brat(tmp_path / "gold", GOLD)})
+    first = next(iter(GOLD))
+    theirs = config(mentions=write_brat(tmp_path / "found", {first: GOLD[first]}))
+    notes = {}
+    read_predictions(theirs, read_corpus(spec), terminology, top_k=4, notes=notes)
+    assert notes == {"documents of the corpus that the predictions do not have": len(GOLD) - 1}
+
+
+def test_replaced_ids_are_taken_forward_where_the_gold_is(tmp_path):
+    lines = [{"id": "T:1", "name": "cold", "alt_ids": ["T:9"]}, {"id": "T:2", "name": "ache"}]
+    terms = read_terminology(
+        TerminologyConfig(sources=[{"type": "jsonl", "path": str(write_lines(tmp_path / "t.jsonl", lines))}])
+    )[0]
+    gold = write_lines(tmp_path / "m.jsonl", [{"id": "1", "mention": "cold", "gold": ["T:1"]}])
+    corpus = read_corpus(CorpusConfig(parts={"p": {"type": "jsonl", "path": str(gold)}}))
+    path = write_lines(tmp_path / "p.jsonl", [{"id": "1", "candidates": ["T:9", "T:2"]}])
+    for forward, expected in ((True, ["T:1", "T:2"]), (False, ["T:9", "T:2"])):
+        notes = {}
+        found = read_predictions(config(path=str(path)), corpus, terms, top_k=2, notes=notes, forward=forward)
+        assert concept_ids(found.final.concepts, found.others, terms) == [expected]
+        assert bool(notes) == forward

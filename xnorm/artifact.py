@@ -112,7 +112,10 @@ def open_folder(path: str | Path, *, kind: str, verify: bool | None = None) -> d
     _put_back(path)
     manifest = _read_manifest(path, kind)
     if manifest.get("kind") != kind:
-        raise ArtifactError(f"{path}: is an xnorm {manifest.get('kind')}, expected an {kind}")
+        raise ArtifactError(
+            f"{path}: is what `xnorm {_COMMANDS.get(str(manifest.get('kind')), '?')}` writes ({manifest.get('kind')}), "
+            f"expected {kind}, which `xnorm {_COMMANDS.get(kind, kind)}` writes"
+        )
     if manifest.get("format_version") != FORMAT_VERSION:
         raise ArtifactError(
             f"{path}: has format version {manifest.get('format_version')}, this xnorm reads {FORMAT_VERSION}; "

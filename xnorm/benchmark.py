@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -18,6 +18,7 @@ import yaml
 from pydantic import Field, model_validator
 
 from xnorm.artifact import check_writable, sha256_text, write_folder
+from xnorm.cleanup.retired import RetiredConfig
 from xnorm.config import InputPath, StrictModel, find_config, merge, override, read_yaml, validate
 from xnorm.corpus import Corpus, CorpusConfig, check_gold, clean_up, missing_files, read_corpus
 from xnorm.errors import ConfigError, DataError
@@ -100,7 +101,7 @@ class BenchmarkConfig(StrictModel):
         linker = data.get("linker")
         if isinstance(linker, dict) and "path" in linker:
             own = {key: value for key, value in linker.items() if key != "path"}
-            data["linker"] = merge(read_yaml(find_config(str(linker["path"]))), own)
+            data["linker"] = merge(read_yaml(_config_of(str(linker["path"]))), own)
         for text in overrides:
             if text not in which:
                 override(data, text)
@@ -114,6 +115,12 @@ class BenchmarkConfig(StrictModel):
         except ConfigError as e:
             raise ValueError(str(e)) from e
         return self
+
+
+def _config_of(path: str) -> Path:
+    """Return the config file of a linker: a path, or the name of one that comes with xnorm."""
+    found = Path(path)
+    return find_config(found if found.exists() or found.suffix else found.name)
 
 
 @dataclass
@@ -152,6 +159,7 @@ def run_benchmark(
     """
     check_writable(output, kind=KIND, overwrite=overwrite)
     clock = _Clock()
+    _check_files(config, but={made.path for step in config.prepare for made in step.makes})
     _prepare(config, say, clock)
     _check_files(config)
     with clock("corpus"):
@@ -162,7 +170,10 @@ def run_benchmark(
             terminology, report = read_terminology(config.linker.terminology)
         sources, threshold = report.as_dict()["sources"], None
         corpus = _cleaned(raw, config, terminology, clock)
-        rankings = read_predictions(config.predictions, corpus, terminology, top_k=config.top_k, notes=notes)
+        forward = any(isinstance(s, RetiredConfig) and s.terminology for s in config.corpus.cleanup)
+        rankings = read_predictions(
+            config.predictions, corpus, terminology, top_k=config.top_k, notes=notes, forward=forward
+        )
     else:
         with clock("index"):
             linker = find_or_build(config.linker, progress=progress, say=say)
@@ -170,7 +181,7 @@ def run_benchmark(
         threshold = linker.config.decision.threshold
         corpus = _cleaned(raw, config, terminology, clock)
         with clock("link"):
-            rankings = rank(linker, corpus, config.top_k, beside=output, notes=notes, progress=progress)
+            rankings = rank(linker, corpus, config.top_k, beside=output, notes=notes, progress=progress, say=say)
     with clock("score"):
         evaluation = evaluate(
             corpus, rankings, terminology,
@@ -237,9 +248,13 @@ def _prepare(config: BenchmarkConfig, say: Say, clock: _Clock) -> None:
             raise DataError(f"{step.path.name} failed, so there is no {missing[0]}: {why[0]}")
 
 
-def _check_files(config: BenchmarkConfig) -> None:
-    """Say at once which files are missing, and where they are to be had."""
-    lines = missing_files(config.corpus) + missing_sources(config.linker)
+def _check_files(config: BenchmarkConfig, but: Collection[Path] = ()) -> None:
+    """Say at once which files are missing, and where they are to be had.
+
+    Args:
+        but: files that a script is going to make.
+    """
+    lines = missing_files(config.corpus, but) + missing_sources(config.linker, but)
     if config.predictions is not None:
         lines += missing_predictions(config.predictions)
     if lines:

@@ -250,7 +250,7 @@ def compare(
         list[Path], typer.Argument(metavar="RUN RUN...", help="Results folders; the first is the baseline.")
     ],
     metric: Annotated[
-        list[str] | None, typer.Option("--metric", "-m", help="A metric; default: all they share.")
+        list[str] | None, typer.Option("--metric", "-m", help="A metric; default: all they share but mean_rank.")
     ] = None,
     by: Annotated[list[str] | None, typer.Option("--by", help="Also by lang, type, part, ...")] = None,
     common: Annotated[bool, typer.Option("--common", help="Compare the mentions that all runs have.")] = False,
@@ -261,6 +261,8 @@ def compare(
     from xnorm.comparison import compare_runs
     from xnorm.console import comparison_summary
 
+    if output is not None and output.suffix != ".md":
+        raise ConfigError(f"--output {output}: is written as Markdown; choose a name that ends in .md")
     if output is not None and output.exists():
         raise ConfigError(f"--output {output}: exists already; choose another file")
     found = compare_runs(runs, metrics=metric, by=by or (), common=common)
@@ -291,7 +293,7 @@ def export(
 
 
 def _about(path: Path, *, verify: bool | None = None) -> dict[str, Any]:
-    from xnorm.linker import describe
+    from xnorm.linking import describe
 
     return describe(path, verify=verify)
 

@@ -25,9 +25,9 @@ from xnorm.artifact import open_folder
 from xnorm.errors import ArtifactError, ConfigError
 from xnorm.metrics import Floats, Ints, Measured, Metric, parse_metric
 from xnorm.registry import did_you_mean
-from xnorm.resampling import bootstrap, compare, mcnemar
+from xnorm.resampling import bootstrap, compare, holm, mcnemar
 
-__all__ = ["RunComparison", "RunDifference", "compare_runs", "holm"]
+__all__ = ["RunComparison", "RunDifference", "compare_runs"]
 
 _FILES = {"mention": "rows-mentions.parquet", "document": "rows-documents.parquet"}
 _RIGHT_OR_WRONG = ("accuracy", "recall", "ceiling", "nil_recall")
@@ -184,16 +184,6 @@ def compare_runs(
     )
 
 
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Return p-values adjusted for their number by Holm's method, in the same order; NaN is no test and stays NaN."""
-    adjusted, highest = list(p_values), 0.0
-    order = sorted((i for i, p in enumerate(p_values) if not math.isnan(p)), key=lambda i: p_values[i])
-    for rank, i in enumerate(order):
-        highest = max(highest, min(1.0, (len(order) - rank) * p_values[i]))
-        adjusted[i] = highest
-    return adjusted
-
-
 def _adjusted(results: Sequence[RunDifference]) -> list[RunDifference]:
     families: dict[Any, list[float]] = {}
     for r in results:
@@ -281,7 +271,12 @@ def _choose_metrics(runs: Sequence[_Run], wanted: Sequence[str] | None) -> dict[
     known = [m for names in shared.values() for m in names]
     if not known:
         raise ConfigError("the runs have no metric in common; evaluate them by the same metrics")
-    asked = known if wanted is None else list(dict.fromkeys(str(parse_metric(m)) for m in wanted))
+    # the mean rank is over the mentions whose gold was found, which are others in each run
+    asked = (
+        [m for m in known if m != "mean_rank"] or known
+        if wanted is None
+        else list(dict.fromkeys(str(parse_metric(m)) for m in wanted))
+    )
     if strange := [name for name in asked if name not in known]:
         raise ConfigError(f"metric '{strange[0]}' is not in all runs; {did_you_mean(strange[0], known)}")
     return {k: [parse_metric(m) for m in asked if m in names] for k, names in shared.items()}
@@ -369,8 +364,12 @@ def _protocol(run: _Run) -> dict[str, Any]:
         "the benchmark": run.about.get("benchmark"),
         "the terminology": digest and digest[:16],
         **{f"the checksum of corpus part '{part}'": total and total[:16] for part, total in sums.items()},
-        "the clean-up": protocol.get("cleanup"),
-        **{key: protocol.get(key) for key in ("top_k", "threshold", "training")},
+        "the clean-up": ", ".join(
+            f"{_get(stage, 'stage')} (dropped {sum((_get(stage, 'dropped') or {}).values()):,})"
+            for stage in protocol.get("cleanup") or ()
+        )
+        or "none",
+        **{key: protocol.get(key) for key in ("mentions", "top_k", "threshold", "training")},
     }
 
 

@@ -35,6 +35,7 @@ __all__ = [
     "CorpusSpec",
     "EncoderSpec",
     "InputPath",
+    "RerankerSpec",
     "SourceSpec",
     "StrictModel",
     "find_config",
@@ -93,6 +94,7 @@ def _spec(seam: str) -> BeforeValidator:
 SourceSpec = Annotated[SerializeAsAny[ComponentConfig], _spec("terminology")]
 EncoderSpec = Annotated[SerializeAsAny[ComponentConfig], _spec("encoders")]
 CandidatesSpec = Annotated[SerializeAsAny[ComponentConfig], _spec("candidates")]
+RerankerSpec = Annotated[SerializeAsAny[ComponentConfig], _spec("reranking")]
 CorpusSpec = Annotated[SerializeAsAny[ComponentConfig], _spec("corpora")]
 CleanupSpec = Annotated[SerializeAsAny[ComponentConfig], _spec("cleanup")]
 
@@ -117,12 +119,16 @@ def find_config(path: str | Path, *, folder: str = "") -> Path:
         ConfigError: there is none; the message lists those that come with xnorm.
     """
     path = Path(path)
-    if path.exists() or path.parent != Path():
+    # what an installed config refers to is looked for in `configs` of the working directory, then among its neighbours
+    beside = path.parent == Path.cwd() / "configs"
+    if path.exists() or (path.parent != Path() and not beside):
         return path
     package = Path(__file__).parent
     shipped: dict[str, Path] = {}
     for root in (package / "configs", package.parent / "configs"):  # installed, or a checkout
         shipped = shipped or {p.stem: p for p in (root / folder).glob("*.yaml")}
+    if beside and path.stem not in shipped:
+        return path
     if path.stem not in shipped:
         built = Path("index") / path
         hint = f"did you mean {built}?" if built.is_dir() else did_you_mean(path.stem, shipped)

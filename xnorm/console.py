@@ -82,7 +82,7 @@ def counts_in_words(counts: LinkCounts, report: ReadReport) -> list[str]:
 
 
 def summary(about: dict[str, Any], *, err: bool = False) -> None:
-    """Print what `xnorm.linker.describe` found, for people."""
+    """Print what `xnorm.linking.describe` found, for people."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -146,6 +146,8 @@ def results_summary(metrics: Mapping[str, Any]) -> None:
         f"{judged['gold_ids']:,} gold ids; {100 * level:g} % intervals",
         markup=False,
     )
+    for line in _what_was_left_out(metrics["protocol"]):
+        console.print(line, markup=False)
     columns = [m["metric"] for m in metrics["metrics"]]
     rows = [("all", judged["mentions"], metrics["metrics"])]
     for by in ("part", "lang"):
@@ -157,6 +159,21 @@ def results_summary(metrics: Mapping[str, Any]) -> None:
         _print_rows(console, ["accuracy", *(f"recall@{k}" for k in metrics["ks"] if k in (5, 8, 64))], steps)
 
 
+def _what_was_left_out(protocol: Mapping[str, Any]) -> list[str]:
+    """Return what the readers and the clean-up did to the mentions, in a few words."""
+    corpus = protocol["corpus"]
+    lines = []
+    for verb in ("skipped", "noted"):
+        for reason, n in corpus[verb].items():
+            places = ", ".join(corpus["examples"].get(reason, []))
+            lines.append(f"{verb} {n:,}: {reason}" + (f" ({places}{', ...' if n > 3 else ''})" if places else ""))
+    read = sum(part["mentions"] for part in corpus["parts"].values())
+    if dropped := [f"{n:,} {why}" for stage in protocol["cleanup"] for why, n in stage["dropped"].items()]:
+        lines.append(f"of {read:,} mentions read, dropped: {'; '.join(dropped)}")
+    lines += [f"{n:,} {what}" for what, n in protocol["judged"]["notes"].items()]
+    return lines
+
+
 def _print_rows(console: Any, columns: list[str], rows: Sequence[tuple[str, int, Sequence[Mapping[str, Any]]]]) -> None:
     from rich.table import Table
     from rich.text import Text
@@ -165,7 +182,7 @@ def _print_rows(console: Any, columns: list[str], rows: Sequence[tuple[str, int,
     table.add_column("", no_wrap=True)
     table.add_column("n", justify="right", no_wrap=True)
     for column in columns:
-        table.add_column(column, no_wrap=True)
+        table.add_column(Text(column), no_wrap=True)
     for name, n, measured in rows:
         values = {m["metric"]: m for m in measured}
         table.add_row(Text(name), f"{n:,}", *(_interval(values.get(column)) for column in columns))
@@ -187,9 +204,9 @@ def comparison_summary(found: Mapping[str, Any]) -> None:
         p = row["p_value"] if row["p_holm"] is None else row["p_holm"]
         difference = {"value": row["difference"], "low": row["low"], "high": row["high"]}
         table.add_row(
-            Text(row["part"] or "all"),
+            Text(f"{row['by'].replace('_', ' ')} {row['part']}" if row["part"] else "all"),
             Text(row["run"]),
-            row["metric"],
+            Text(row["metric"]),
             *("-" if row[key] is None else f"{row[key]:.3f}" for key in ("baseline", "value")),
             _interval(difference, sign="+"),
             "-" if p is None else "<0.001" if p < 0.001 else f"{p:.3f}",

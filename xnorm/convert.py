@@ -85,10 +85,12 @@ def to_row(document: Document) -> dict[str, Any]:
 def _entity(mention: Mention, document: Document, number: int) -> dict[str, Any]:
     if not mention.spans:
         raise ConfigError(f"document '{document.id}': the mention {mention.text!r} has no spans, as BigBIO needs them")
+    texts = [document.text[start:end] for start, end in mention.spans]
+    as_stated = " ".join(texts).split() == mention.text.split()
     return {
         "id": mention.id or f"{document.id}/{number}",
         "type": ",".join(mention.types),
-        "text": [document.text[start:end] for start, end in mention.spans],
+        "text": texts if as_stated else [mention.text],  # a mention that was kept although its offsets are wrong
         "offsets": [list(span) for span in mention.spans],
         "normalized": [_link(i) for i in mention.gold],
     }

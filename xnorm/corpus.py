@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,7 +16,7 @@ from xnorm.cleanup.base import Cleanup, Parts, StageReport
 from xnorm.config import CleanupSpec, ComponentConfig, CorpusSpec, StrictModel
 from xnorm.corpora.base import Reader, ReaderConfig, ReadReport
 from xnorm.errors import DataError
-from xnorm.registry import find_component
+from xnorm.registry import did_you_mean, find_component
 from xnorm.tables import Terminology
 from xnorm.types import Mention
 
@@ -51,7 +51,7 @@ class ExpectedConfig(StrictModel):
     policy: Literal["error", "note"] = "error"
     """What to do when the counts differ: refuse, or say so in the report."""
     parts: dict[str, PartCounts] = Field(default_factory=dict)
-    """By part, judged or for training; those of parts that a run does not read are passed over."""
+    """By part, judged or for training; with the policy `note`, those of parts that are not read are passed over."""
     total: PartCounts | None = None
     """Of all judged parts together."""
 
@@ -73,6 +73,11 @@ class CorpusConfig(StrictModel):
     def _check_parts(self) -> CorpusConfig:
         if not self.parts:
             raise ValueError("parts: expected at least one")
+        strict = self.expected is not None and self.expected.policy == "error"
+        for part in self.expected.parts if strict and self.expected is not None else ():
+            if part not in {*self.parts, *self.training}:
+                hint = did_you_mean(part, {*self.parts, *self.training})
+                raise ValueError(f"expected.parts: no part '{part}' is read; {hint}")
         for part in (*self.parts, *self.training):
             if not re.fullmatch(r"\w[\w.-]*", part):
                 raise ValueError(f"'{part}' is no name of a part: letters, digits, dots, hyphens, underscores")
@@ -98,6 +103,8 @@ class Corpus:
     plain data."""
     cleanup: list[StageReport]
     """One a stage, in their order; empty before `clean_up`."""
+    digests: dict[str, str] = field(default_factory=dict)
+    """SHA-256 of the text of each judged document that has one, by part and id (`test/report7`)."""
 
     @property
     def known_ids(self) -> frozenset[str]:
@@ -125,12 +132,12 @@ class Corpus:
         ]
 
 
-def missing_files(config: CorpusConfig) -> list[str]:
+def missing_files(config: CorpusConfig, but: Collection[Path] = ()) -> list[str]:
     """Return a line for each file that a corpus needs and that is not there: where it should be, where it is from."""
     lines = []
     for part, spec in {**config.parts, **config.training}.items():
         reader = _reader_config(spec)
-        if getattr(reader, "hub", None) is None and not reader.path.exists():
+        if getattr(reader, "hub", None) is None and reader.path not in but and not reader.path.exists():
             lines.append(f"part '{part}': {reader.path}" + (f" ({reader.hint})" if reader.hint else ""))
     return lines
 
@@ -145,6 +152,7 @@ def read_corpus(config: CorpusConfig) -> Corpus:
     report = ReadReport()
     read = {part: _read_part(part, spec, report) for part, spec in {**config.parts, **config.training}.items()}
     about = {part: counts for part, (_, counts, _) in read.items()}
+    digests = {f"{part}/{i}": digest for part in config.parts for i, digest in read[part][2].items() if digest}
     union = {i for part in config.parts for m in read[part][0] for i in m.gold}
     differences = _differences(config, about, len(union))
     if differences and config.expected is not None and config.expected.policy == "error":
@@ -157,7 +165,7 @@ def read_corpus(config: CorpusConfig) -> Corpus:
     return Corpus(
         parts,
         training,
-        {part: read[part][2] for part in config.parts},
+        {part: list(read[part][2]) for part in config.parts},
         {part: [] for part in parts},
         {
             "parts": {part: about[part] for part in config.parts},
@@ -168,6 +176,7 @@ def read_corpus(config: CorpusConfig) -> Corpus:
             "expected": None if config.expected is None else {"met": not differences, "differences": differences},
         },
         [],
+        digests,
     )
 
 
@@ -183,10 +192,11 @@ def clean_up(corpus: Corpus, stages: Sequence[ComponentConfig], terminology: Ter
     for spec in stages:
         stage: Cleanup = find_component("cleanup", spec.type)(spec)
         report = StageReport(spec.type)
-        parts = stage.apply(parts, terminology, report)
+        before, parts = parts, stage.apply(parts, terminology, report)
         report.mentions = sum(map(len, parts.values()))
         reports.append(report)
         if not report.mentions:
+            check_gold((m for mentions in before.values() for m in mentions), terminology)
             why = ", ".join(f"{n:,} {reason}" for reason, n in report.dropped.items())
             raise DataError(f"no mention is left after the clean-up stage '{spec.type}' ({why or 'none before'})")
         if training and not stage.selects:
@@ -223,19 +233,22 @@ def _reader_config(spec: ComponentConfig) -> ReaderConfig:
     return spec
 
 
-def _read_part(part: str, spec: ComponentConfig, total: ReadReport) -> tuple[list[Mention], dict[str, Any], list[str]]:
-    """Return the mentions of a part, its counts and checksum, and the ids of its documents."""
+def _read_part(
+    part: str, spec: ComponentConfig, total: ReadReport
+) -> tuple[list[Mention], dict[str, Any], dict[str, str]]:
+    """Return the mentions of a part, its counts and checksum, and its documents' ids with the SHA-256 of the texts."""
     config = _reader_config(spec)
     reader: Reader = find_component("corpora", config.type)(config)
     report = ReadReport()
     mentions: list[Mention] = []
-    documents: dict[str, None] = {}
+    documents: dict[str, str] = {}
     for document in reader.documents(report):
         mentions += document.mentions
         if document.id in documents and (not document.mentions or document.mentions[0].document == document.id):
             raise DataError(f"part '{part}': the document id '{document.id}' is used twice", path=config.path)
         own = [document.id] if not document.mentions else [m.document for m in document.mentions]
-        documents.update((i, None) for i in own if i is not None)
+        digest = sha256_text(document.text)
+        documents.update((i, digest if i == document.id else "") for i in own if i is not None)
     if not mentions:
         raise DataError(f"the part '{part}' holds no mention", path=config.path, fix="is it the right file or split?")
     _note_odd_gold(mentions, report)
@@ -257,7 +270,7 @@ def _read_part(part: str, spec: ComponentConfig, total: ReadReport) -> tuple[lis
         "sha256": None if hub else _checksum(reader.files()),
         "revision": getattr(config, "revision", None),
     }
-    return mentions, about, list(documents)
+    return mentions, about, documents
 
 
 def _note_odd_gold(mentions: Iterable[Mention], report: ReadReport) -> None:

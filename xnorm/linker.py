@@ -17,16 +17,17 @@ from pydantic import Field
 
 from xnorm.artifact import open_folder, write_folder
 from xnorm.candidates.base import CandidateGenerator, Candidates
-from xnorm.config import CandidatesSpec, StrictModel, find_config, read_yaml, validate
+from xnorm.config import CandidatesSpec, RerankerSpec, StrictModel, find_config, read_yaml, validate
 from xnorm.errors import ArtifactError, ConfigError
 from xnorm.progress import Progress, no_progress
 from xnorm.registry import find_component
+from xnorm.reranking.base import Reranker
 from xnorm.sources import Report, TerminologyConfig, read_terminology
 from xnorm.tables import Terminology
 from xnorm.text import clean
 from xnorm.types import Candidate, MemberScore, Mention, Ranking
 
-__all__ = ["KIND", "DecisionConfig", "LinkCounts", "Linker", "LinkerConfig", "check_top_k", "describe"]
+__all__ = ["KIND", "DecisionConfig", "LinkCounts", "Linker", "LinkerConfig", "check_top_k"]
 
 KIND = "index"
 BATCH = 1024
@@ -49,6 +50,8 @@ class LinkerConfig(StrictModel):
     """Where the concepts come from."""
     candidates: CandidatesSpec
     """Who proposes concepts."""
+    reranker: RerankerSpec | None = None
+    """Who orders them anew; default: nobody."""
     decision: DecisionConfig = DecisionConfig()
     """When a candidate is good enough."""
     max_chars: int = Field(default=1000, ge=1)
@@ -94,6 +97,9 @@ class Linker:
         self.terminology = terminology
         self.generator = generator
         self.report = report.as_dict() if isinstance(report, Report) else dict(report)
+        self.reranker: Reranker | None = None
+        if config.reranker is not None:
+            self.reranker = find_component("reranking", config.reranker.type).load(config.reranker, terminology)
 
     @classmethod
     def build(
@@ -229,17 +235,20 @@ class Linker:
     def candidates(self, mentions: Sequence[Mention], k: int, *, counts: LinkCounts | None = None) -> Candidates:
         """Return the candidates of mentions as arrays of shape (mentions, k).
 
-        Generators see a mention's text and language; mentions that are equal in both are looked up once.
+        Generators see a mention's text and language; mentions that are equal in both are looked up once. A reranker
+        sees its context and types, too.
 
         Raises:
             ConfigError: `k` is below 1.
         """
-        return self._look_up(mentions, k, counts, lambda queries, k: {"": self.generator.nearest(queries, k)})[""]
+        steps = self._look_up(mentions, k, counts, lambda queries, k: {"": self.generator.nearest(queries, k)})
+        return steps[next(reversed(steps))]
 
     def stages(self, mentions: Sequence[Mention], k: int, *, counts: LinkCounts | None = None) -> dict[str, Candidates]:
         """Return the candidates after each step, the last of which is what `candidates` returns.
 
-        The steps are an ensemble's members by their names, the generator by its type, and `threshold` if there is one.
+        The steps are an ensemble's members by their names, the generator by its type, and `reranker` and `threshold` if
+        there are such.
         """
         return self._look_up(mentions, k, counts, self.generator.stages)
 
@@ -267,15 +276,17 @@ class Linker:
         # a stand-in where all mentions are empty, for the steps must have their names then, too
         found = ask(self.generator.represent(distinct or [Mention("-")]), k)
         steps = {name: _spread(step, inverse, k) for name, step in found.items()}
-        last = next(reversed(steps))
+        last = steps[next(reversed(steps))]
+        if self.reranker is not None:
+            shown = [replace(m, text=t) for m, t in zip(mentions, short, strict=True)]
+            last = steps["reranker"] = self.reranker.rerank(shown, last)
         if self.config.decision.threshold is not None:
-            kept = _above(steps[last], self.config.decision.threshold)
-            steps["threshold" if last else last] = kept
+            last = steps["threshold"] = _above(last, self.config.decision.threshold)
         if counts is not None:
             counts.mentions += len(mentions)
             counts.empty += int((inverse < 0).sum())
             counts.cut += sum(cut)
-            counts.nil += int((steps[next(reversed(steps))].sizes() == 0).sum())
+            counts.nil += int((last.sizes() == 0).sum())
         return steps
 
     def views(self, candidates: Candidates, rows: slice = slice(None)) -> list[list[Candidate]]:
@@ -294,35 +305,6 @@ class Linker:
             identifier, preferred, matched, lang, source = cells
             out[row].append(Candidate(identifier, preferred, round(score, 6), matched, lang, source, parts))
         return out
-
-
-def describe(path: str | Path, *, verify: bool | None = None) -> dict[str, Any]:
-    """Say what is in an index folder, without loading its generators: plain data for JSON.
-
-    Args:
-        verify: as in `Linker.load`.
-
-    Raises:
-        ArtifactError: as `Linker.load`.
-    """
-    path = Path(path)
-    manifest = open_folder(path, kind=KIND, verify=verify)
-    terminology = Terminology.open(path / "terminology")
-    files: dict[str, dict[str, int]] = manifest["files"]
-    return {
-        "index": str(path),
-        **{key: manifest[key] for key in ("name", "format_version", "xnorm_version", "fingerprint")},
-        "concepts": len(terminology),
-        "names": terminology.n_names,
-        "retired": terminology.retired.num_rows,
-        "names_by_lang": terminology.count_by("names", "lang"),
-        "names_by_scope": terminology.count_by("names", "scope"),
-        "names_by_source": terminology.count_by("names", "source"),
-        "concepts_by_type": terminology.count_by("concepts", "types"),
-        "bytes": sum(entry["bytes"] for entry in files.values()),
-        "report": json.loads((path / "terminology" / "report.json").read_text(encoding="utf-8")),
-        "config": manifest["config"],
-    }
 
 
 class _Maker:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
@@ -17,10 +17,12 @@ from xnorm.linker import KIND, LinkCounts, Linker, LinkerConfig
 from xnorm.output import open_output, writer
 from xnorm.progress import Progress, Say, no_progress
 from xnorm.reading import reader_for
+from xnorm.registry import find_component
+from xnorm.tables import Terminology
 from xnorm.terminology.base import SourceConfig
 from xnorm.types import Mention
 
-__all__ = ["find_or_build", "job_key", "link_file", "mentions_of", "missing_sources", "open_linker"]
+__all__ = ["describe", "find_or_build", "job_key", "link_file", "mentions_of", "missing_sources", "open_linker"]
 
 
 def open_linker(
@@ -43,12 +45,12 @@ def open_linker(
         linker = Linker.build(config, progress=progress)
         if not folder.exists():  # another process may have been faster
             linker.save(folder)
-    if open_folder(folder, kind=KIND, verify=False)["config"] != config.model_dump(mode="json"):
+    if not _is_of(open_folder(folder, kind=KIND, verify=False)["config"], config):
         raise ArtifactError(
             f"{folder}: was built from other settings than {index} has now; "
             f"`xnorm index {index} --overwrite` builds it again, or link with the folder itself"
         )
-    linker = Linker.load(folder, overrides=overrides, trust=True)  # the user's own config names the code
+    linker = _load(folder, config, overrides)
     if (path := _changed_source(linker.report)) is not None:
         raise ArtifactError(
             f"{folder}: {path} has changed since; `xnorm index {index} --overwrite` builds it again, or link with "
@@ -64,29 +66,59 @@ def find_or_build(config: LinkerConfig, *, progress: Progress = no_progress, say
     Args:
         say: called with a line that the user should read.
     """
-    settings = config.model_dump(mode="json")
     plain = Path("index") / config.name
-    own = plain.with_name(f"{config.name}-{sha256_text(json.dumps(settings, sort_keys=True))[:8]}")
-    folder = plain if not plain.exists() or _is_current(plain, settings) else own
+    settings = json.dumps(_of_the_index(config.model_dump(mode="json")), sort_keys=True)
+    own = plain.with_name(f"{config.name}-{sha256_text(settings)[:8]}")
+    folder = plain if not plain.exists() or _is_current(plain, config) else own
     if folder == own:
         say(f"{plain} was built from other settings or sources; using {own}")
-    if not (folder.exists() and _is_current(folder, settings)):
+    if not (folder.exists() and _is_current(folder, config)):
         Linker.build(config, progress=progress).save(folder, overwrite=folder == own)
-    return Linker.load(folder, trust=True)
+    return _load(folder, config)
 
 
-def missing_sources(config: LinkerConfig) -> list[str]:
+def _load(folder: Path, config: LinkerConfig, overrides: Mapping[str, Any] | None = None) -> Linker:
+    """Open an index with what the config says now of all that does not make the index."""
+    plain = config.model_dump(mode="json")
+    later = {key: plain[key] for key in (*_LATER, "candidates")}
+    return Linker.load(folder, overrides={**later, **(overrides or {})}, trust=True)  # the user's config names the code
+
+
+_LATER = ("reranker", "decision", "max_chars")
+"""Keys of a config that an index does not depend on."""
+
+
+def _of_the_index(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the part of a config's plain data that its index depends on."""
+    kept = {key: value for key, value in settings.items() if key not in _LATER}
+    return {**kept, "candidates": _of_the_generator(settings["candidates"])}
+
+
+def _of_the_generator(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a generator's settings without those that only its queries depend on."""
+    at_query = find_component("candidates", settings["type"]).config_class.at_query
+    kept = {key: value for key, value in settings.items() if key not in at_query}
+    members = settings.get("members")
+    return kept if members is None else {**kept, "members": {k: _of_the_generator(m) for k, m in members.items()}}
+
+
+def _is_of(built: Mapping[str, Any], config: LinkerConfig) -> bool:
+    """Return whether an index was built from a config, as far as it depends on it."""
+    return _of_the_index(built) == _of_the_index(config.model_dump(mode="json"))
+
+
+def missing_sources(config: LinkerConfig, but: Collection[Path] = ()) -> list[str]:
     """Return a line for each file of a config's terminology that is not there: where it should be, where it is from."""
     return [
         f"terminology: {source.path}" + (f" ({source.hint})" if source.hint else "")
         for source in config.terminology.sources
-        if isinstance(source, SourceConfig) and not source.path.exists()
+        if isinstance(source, SourceConfig) and source.path not in but and not source.path.exists()
     ]
 
 
-def _is_current(folder: Path, settings: Mapping[str, object]) -> bool:
+def _is_current(folder: Path, config: LinkerConfig) -> bool:
     try:
-        if open_folder(folder, kind=KIND, verify=False)["config"] != settings:
+        if not _is_of(open_folder(folder, kind=KIND, verify=False)["config"], config):
             return False
         report = json.loads((folder / "terminology" / "report.json").read_text(encoding="utf-8"))
     except (ArtifactError, OSError, ValueError):
@@ -178,3 +210,32 @@ def link_file(
         if not counts.mentions:
             raise DataError("no mentions were found in the input")
     return counts
+
+
+def describe(path: str | Path, *, verify: bool | None = None) -> dict[str, Any]:
+    """Say what is in an index folder, without loading its generators: plain data for JSON.
+
+    Args:
+        verify: as in `Linker.load`.
+
+    Raises:
+        ArtifactError: as `Linker.load`.
+    """
+    path = Path(path)
+    manifest = open_folder(path, kind=KIND, verify=verify)
+    terminology = Terminology.open(path / "terminology")
+    files: dict[str, dict[str, int]] = manifest["files"]
+    return {
+        "index": str(path),
+        **{key: manifest[key] for key in ("name", "format_version", "xnorm_version", "fingerprint")},
+        "concepts": len(terminology),
+        "names": terminology.n_names,
+        "retired": terminology.retired.num_rows,
+        "names_by_lang": terminology.count_by("names", "lang"),
+        "names_by_scope": terminology.count_by("names", "scope"),
+        "names_by_source": terminology.count_by("names", "source"),
+        "concepts_by_type": terminology.count_by("concepts", "types"),
+        "bytes": sum(entry["bytes"] for entry in files.values()),
+        "report": json.loads((path / "terminology" / "report.json").read_text(encoding="utf-8")),
+        "config": manifest["config"],
+    }

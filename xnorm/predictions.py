@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import BeforeValidator, Field, model_validator
 
+from xnorm.artifact import sha256_text
 from xnorm.config import CorpusSpec, InputPath, StrictModel
 from xnorm.corpora.base import Reader, ReadReport
 from xnorm.corpus import Corpus
@@ -68,20 +69,28 @@ def missing_predictions(config: PredictionsConfig) -> list[str]:
 
 
 def read_predictions(
-    config: PredictionsConfig, corpus: Corpus, terminology: Terminology, *, top_k: int, notes: dict[str, int]
+    config: PredictionsConfig,
+    corpus: Corpus,
+    terminology: Terminology,
+    *,
+    top_k: int,
+    notes: dict[str, int],
+    forward: bool = False,
 ) -> Rankings:
     """Read another system's predictions for the mentions of a corpus.
 
     Args:
         top_k: longer rankings are cut.
         notes: counts of what was left out are added here.
+        forward: whether ids that the terminology has replaced are taken for what replaced them, as those of the gold
+            are; where that is one concept.
 
     Raises:
         DataError: predictions for mentions or documents that the corpus does not have, two for one mention, none for
             one of them (unless `missing` says so), or a file that cannot be read.
     """
     if config.mentions is not None:
-        return _found_mentions(config.mentions, corpus, terminology, top_k, notes)
+        return _found_mentions(config.mentions, corpus, terminology, top_k, notes, forward)
     assert config.path is not None
     path, mentions = config.path, corpus.mentions
     by_id: dict[str, tuple[list[str], list[float]]] = {}
@@ -108,7 +117,8 @@ def read_predictions(
     if unused := len(by_id) + len(missing) - len(mentions):
         notes["predictions for mentions that the clean-up has dropped"] = unused
     rows = [by_id.get(str(m.id), ([], [])) for m in mentions]
-    return _rankings([ids for ids, _ in rows], [scores for _, scores in rows], terminology, top_k)
+    live = _live([ids for ids, _ in rows], corpus, terminology, notes, forward)
+    return _rankings(live, [scores for _, scores in rows], terminology, top_k)
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str, list[str], list[float]]]:
@@ -123,6 +133,31 @@ def _lines(path: Path) -> Iterator[tuple[int, str, list[str], list[float]]]:
         ids = [candidate.concept_id for candidate in parsed.candidates]
         scores = [candidate.score for candidate in parsed.candidates if candidate.score is not None]
         yield line, parsed.id, ids, scores
+
+
+def _live(
+    rankings: Sequence[list[str]], corpus: Corpus, terminology: Terminology, notes: dict[str, int], forward: bool
+) -> list[list[str]]:
+    """Return rankings with replaced ids mapped forward, if that is asked for.
+
+    Raises:
+        DataError: no predicted id is in the terminology or among the gold, so that the number would be meaningless.
+    """
+    distinct = list(dict.fromkeys(i for ids in rankings for i in ids))
+    known = dict(zip(distinct, (terminology.rows(distinct) >= 0).tolist(), strict=True))
+    new = {i: terminology.resolve(i) for i in distinct if not known[i]} if forward else {}
+    moved = {i: live[0] for i, live in new.items() if len(live) == 1}
+    if moved:
+        notes["predicted ids that the terminology has replaced, taken for what replaced them"] = len(moved)
+    gold = {i for m in corpus.mentions for i in m.gold}
+    if distinct and not moved and not any(known.values()) and gold.isdisjoint(distinct):
+        ours = terminology.concepts.column("id")[0].as_py()
+        raise DataError(
+            f"none of the {len(distinct):,} predicted ids is in the terminology: they are like '{distinct[0]}', the "
+            f"terminology's like '{ours}'",
+            fix="write the ids with the terminology's prefix",
+        )
+    return [[moved.get(i, i) for i in ids] for ids in rankings]
 
 
 def _rankings(
@@ -146,9 +181,13 @@ def _rankings(
     return Rankings({"predictions": ranked}, [""] * len(ids), others, **more)
 
 
-def _found_mentions(spec: Any, corpus: Corpus, terminology: Terminology, top_k: int, notes: dict[str, int]) -> Rankings:
+def _found_mentions(
+    spec: Any, corpus: Corpus, terminology: Terminology, top_k: int, notes: dict[str, int], forward: bool
+) -> Rankings:
     """Read mentions that a system has found, and lay them over the judged ones: same characters, or some of them."""
     predicted = _judged_predictions(spec, corpus, notes)
+    live = _live([list(m.gold) for m in predicted], corpus, terminology, notes, forward)
+    predicted = [replace(m, gold=tuple(ids)) for m, ids in zip(predicted, live, strict=True)]
     by_unit: dict[str, list[Mention]] = {}
     for mention in predicted:
         by_unit.setdefault(mention.document or "", []).append(mention)
@@ -178,19 +217,25 @@ def _judged_predictions(spec: Any, corpus: Corpus, notes: dict[str, int]) -> lis
     }
     emptied = {m.document for mentions in corpus.dropped.values() for m in mentions} - unit_of.keys()
     predicted: list[Mention] = []
-    ignored = 0
+    ignored, seen = 0, set[str]()
     for document in reader.documents(ReadReport()):
         if document.id in emptied:
             ignored += len(document.mentions)
             continue
         if document.id not in unit_of:
             raise DataError(f"has the document '{document.id}', which the corpus does not have", path=spec.path)
+        seen.add(document.id)
+        digest = corpus.digests.get(unit_of[document.id])
+        if digest and document.text and digest != sha256_text(document.text):
+            raise DataError(f"the document '{document.id}' has another text than in the corpus", path=spec.path)
         for mention in document.mentions:
             place = unit_of[document.id], merge_spans(mention.spans)
             if place in dropped and place not in judged:
                 ignored += 1
             else:
                 predicted.append(replace(mention, document=unit_of[document.id]))
+    if absent := len(unit_of) - len(seen):
+        notes["documents of the corpus that the predictions do not have"] = absent
     if ignored:
         notes["predicted mentions in place of what the clean-up has dropped, not judged"] = ignored
     return predicted

@@ -48,7 +48,8 @@ def protocol(
         "notes": dict(notes),
     }
     return {
-        "statements": _statements(mentions, rankings, evaluation, judged, top_k, threshold, interval),
+        "mentions": "given" if rankings.predicted is None else "found by the system",
+        "statements": _statements(corpus, rankings, evaluation, judged, top_k, threshold, interval),
         "terminology": {"name": name, **_terminology(terminology, sources)},
         "corpus": {key: corpus.about[key] for key in ("parts", "skipped", "noted", "examples", "expected")},
         "cleanup": [report.as_dict() for report in corpus.cleanup],
@@ -101,7 +102,7 @@ def _training(corpus: Corpus) -> dict[str, Any] | None:
 
 
 def _statements(
-    mentions: Sequence[Mention],
+    corpus: Corpus,
     rankings: Rankings,
     evaluation: Evaluation,
     judged: Mapping[str, Any],
@@ -110,7 +111,7 @@ def _statements(
     interval: IntervalConfig,
 ) -> list[str]:
     """Say in sentences what the numbers mean, and only what holds for these."""
-    said = []
+    said, mentions = [], corpus.mentions
     if rankings.predicted is None:
         spans = ", with the spans that the annotators chose" if any(m.spans for m in mentions) else ""
         said.append(f"The mentions are given{spans}; only their concepts are judged.")
@@ -120,6 +121,8 @@ def _statements(
             "not find with the same characters has an empty ranking."
         )
     said.append(f"Each ranking has at most {top_k} concepts; equal scores are ordered by concept id.")
+    if corpus.about["training"] and not any(corpus.training.values()):
+        said.append("The training parts hold no mention after the clean-up, so nothing is told apart by them.")
     if threshold is not None:
         said.append(f"Candidates that score below {threshold:g} are dropped.")
     if judged["several"]:

@@ -25,6 +25,7 @@ SEAMS = {
     "cleanup": "Cleanup",
     "encoders": "Encoder",
     "candidates": "CandidateGenerator",
+    "reranking": "Reranker",
 }
 """Folder of the package -> name of the base class in its base.py."""
 

@@ -229,7 +229,9 @@ def _protocol(protocol: Data) -> list[Block]:
     said += [f"{count(n)} {what}." for what, n in ((protocol.get("judged") or {}).get("notes") or {}).items()]
     corpus = protocol.get("corpus") or {}
     for verb in ("skipped", "noted"):
-        said += [f"Corpus, {verb} {count(n)}: {reason}." for reason, n in (corpus.get(verb) or {}).items()]
+        for reason, n in (corpus.get(verb) or {}).items():
+            places = "; ".join((corpus.get("examples") or {}).get(reason, []))
+            said.append(f"Corpus, {verb} {count(n)}: {reason}" + (f" ({places})." if places else "."))
     if expected := corpus.get("expected"):
         differences = f"not as expected: {'; '.join(expected['differences'])}"
         said.append(f"The numbers of the corpus are {'as expected' if expected['met'] else differences}.")

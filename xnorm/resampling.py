@@ -16,7 +16,7 @@ import numpy as np
 from xnorm.errors import ConfigError
 from xnorm.metrics import Floats, Ints, Labels, Measured, group_rows, sum_rows
 
-__all__ = ["Comparison", "Interval", "McNemar", "Part", "bootstrap", "breakdown", "compare", "mcnemar"]
+__all__ = ["Comparison", "Interval", "McNemar", "Part", "bootstrap", "breakdown", "compare", "holm", "mcnemar"]
 
 _BLOCK = 1 << 20
 """Random numbers drawn at a time, which bounds memory to some tens of MB."""
@@ -170,6 +170,16 @@ def mcnemar(first: Measured, second: Measured) -> McNemar:
     first_only, second_only = int((a > b).sum()), int((b > a).sum())
     n = first_only + second_only
     return McNemar(first_only, second_only, float(binomtest(first_only, n).pvalue) if n else 1.0)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Return p-values adjusted for their number by Holm's method, in the same order; NaN is no test and stays NaN."""
+    adjusted, highest = list(p_values), 0.0
+    order = sorted((i for i, p in enumerate(p_values) if not math.isnan(p)), key=lambda i: p_values[i])
+    for rank, i in enumerate(order):
+        highest = max(highest, min(1.0, (len(order) - rank) * p_values[i]))
+        adjusted[i] = highest
+    return adjusted
 
 
 def breakdown(

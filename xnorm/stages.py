@@ -21,7 +21,7 @@ from xnorm.corpus import Corpus
 from xnorm.errors import ArtifactError
 from xnorm.evaluation import Ranked, Rankings
 from xnorm.linker import Linker
-from xnorm.progress import Progress, no_progress
+from xnorm.progress import Progress, Say, no_progress
 from xnorm.text import clean
 from xnorm.types import Mention
 
@@ -41,12 +41,14 @@ def rank(
     beside: Path,
     notes: dict[str, int],
     progress: Progress = no_progress,
+    say: Say = lambda line: None,
 ) -> Rankings:
     """Return the rankings of a corpus after each step.
 
     Args:
         beside: the results folder to be; the work lies in a hidden folder beside it until `forget` is called.
         notes: counts of what happened to the mentions are added here.
+        say: called with a line that the user should read.
 
     Raises:
         ArtifactError: another run is at work for the same results folder, or the disk refuses.
@@ -54,6 +56,12 @@ def rank(
     mentions = corpus.mentions
     work = _work(beside)
     _enter(work, _key(linker, mentions, top_k))
+    if done := sum(
+        min(BLOCK, len(mentions) - start)
+        for start in range(0, len(mentions), BLOCK)
+        if (work / f"{start}.npz").exists()
+    ):
+        say(f"going on after {done:,} mentions that a run which was stopped had linked")
     blocks = []
     for start in range(0, len(mentions), BLOCK):
         progress("linking", start, len(mentions))

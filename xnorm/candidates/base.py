@@ -89,6 +89,8 @@ class GeneratorConfig(ComponentConfig):
     """What every generator has."""
 
     seam: ClassVar[str] = "candidates"
+    at_query: ClassVar[frozenset[str]] = frozenset()
+    """Keys that what is saved does not depend on, so that they may change without a new index."""
 
 
 class CandidateGenerator(ABC):

@@ -31,6 +31,8 @@ __all__ = ["EnsembleConfig", "EnsembleGenerator"]
 class EnsembleConfig(GeneratorConfig):
     """Settings of the ensemble."""
 
+    at_query: ClassVar[frozenset[str]] = frozenset({"method", "weights", "depth", "rrf_constant"})
+
     type: str = "ensemble"
     members: dict[str, CandidatesSpec]
     """Generators by a name of your choice."""

@@ -23,7 +23,7 @@ from xnorm.types import Document
 __all__ = ["BratConfig", "BratReader"]
 
 _MARK = re.compile(r"(T\S+)\t(\S+) (\d{1,12} \d{1,12}(?:;\d{1,12} \d{1,12})*)\t(.*)")
-_NORMALIZATION = re.compile(r"N\S+\tReference (\S+) ([^\s:]+:\S+)(?:\t.*)?")
+_NORMALIZATION = re.compile(r"N\S+\tReference (\S+) (\S+)(?:\t.*)?")
 _NOTE = re.compile(r"#\S*\tAnnotatorNotes (\S+)\t(.*)")
 _PASSED_OVER = ("#", "R", "E", "A", "M", "*")
 _SEPARATOR = re.compile(r"[\s,;|+]+")
@@ -150,7 +150,7 @@ class BratReader(SpanReader):
         if match is None:
             raise _broken(line, path, number)
         if match[1][0] == "T":  # events can be normalised, too
-            marks.gold.append((match[1], match[2], number))
+            marks.gold.append((match[1], self._curie(match[2]), number))
 
     def _note(self, line: str, identifier: str, number: int, marks: _Marks, report: ReadReport) -> None:
         match = _NOTE.fullmatch(line)

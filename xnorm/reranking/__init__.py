@@ -1,0 +1,1 @@
+"""Who orders candidates: one reranker a file."""
