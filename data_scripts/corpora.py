@@ -55,6 +55,7 @@ from __future__ import annotations
 import argparse
 import gzip
 import json
+import lzma
 import re
 import sys
 import tarfile
@@ -91,7 +92,7 @@ class Files:
             root = source.resolve().as_posix()
             try:
                 self._add(source, root)
-            except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError) as e:
+            except (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError) as e:
                 raise DataError(f"is a damaged archive: {e}", path=source, fix="fetch it again") from None
 
     def _add(self, source: Path, root: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from xnorm.benchmark import BenchmarkConfig
-from xnorm.config import find_config, read_yaml
+from xnorm.config import find_config, merge, read_yaml
 from xnorm.errors import ConfigError
 from xnorm.linker import LinkerConfig
 
@@ -153,3 +153,11 @@ def test_every_shipped_benchmark_is_valid_and_says_what_it_needs():
         comment = "".join(line for line in path.read_text(encoding="utf-8").splitlines(True) if line[0] == "#")
         for word in ("Files:", "Licence:", "Protocol:"):
             assert word in comment, f"{path.name} does not say '{word}'"
+
+
+def test_a_component_of_another_type_replaces_the_whole():
+    below = {"candidates": {"type": "ensemble", "members": {"a": {"type": "tfidf", "ngrams": [3, 3]}}}, "name": "x"}
+    assert merge(below, {"candidates": {"type": "tfidf"}})["candidates"] == {"type": "tfidf"}
+    assert merge(below, {"candidates": {"depth": 9}})["candidates"] == {**below["candidates"], "depth": 9}
+    deeper = merge(below, {"candidates": {"members": {"a": {"type": "exact"}}}})
+    assert deeper["candidates"] == {"type": "ensemble", "members": {"a": {"type": "exact"}}}

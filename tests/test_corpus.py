@@ -137,7 +137,7 @@ def test_expected_counts(lines, documents, expected, complaints):
 
 def test_expected_counts_of_training_parts(lines, documents):
     training = {"train": {"type": "jsonl", "path": str(documents)}}
-    expected = {"parts": {"train": {"mentions": 3}}, "total": {"mentions": 3}}  # the total is of what is judged
+    expected = {"parts": {"train": {"mentions": 3}}, "total": {"mentions": 5}}
     with pytest.raises(DataError, match="part 'train': expected 3 mentions, found 2") as e:
         read_parts({"test": lines}, training=training, expected=expected)
     assert "all parts" not in str(e.value)
@@ -277,12 +277,12 @@ def test_clean_up_does_not_touch_the_corpus_it_is_given(lines, terminology):
     assert raw.cleanup == []
 
 
-def test_clean_up_mends_training_but_a_sample_does_not_draw_from_it(lines, terminology):
+def test_clean_up_mends_the_gold_of_training_and_drops_nothing_of_it(lines, terminology):
     training = {"train": {"type": "jsonl", "path": str(lines)}}
-    stages = ["without_gold", {"type": "sample", "mentions": 1}]
-    corpus = cleaned({"p": lines}, stages, terminology, training=training)
+    stages = ["without_gold", {"type": "sample", "mentions": 1}, {"type": "types", "keep": ["Disease"]}]
+    corpus = cleaned({"p": lines}, stages[:2], terminology, training=training)
     assert len(corpus.mentions) == 1
-    assert ids(corpus.training["train"]) == ["1", "2"]
+    assert ids(corpus.training["train"]) == ["1", "2", "3"]
     assert corpus.cleanup[0].dropped == {"without gold": 1}  # the judged part alone
 
 
@@ -364,3 +364,11 @@ def test_the_file_has_the_last_word_on_composites(tmp_path, several, stated):
     spec = {"type": "jsonl", "path": str(path), "several_gold": several}
     composite = {m.id: m.composite for m in read_corpus(CorpusConfig(parts={"p": spec})).mentions}
     assert composite == {"1": stated, "2": stated, "3": False}
+
+
+def test_rows_of_one_document_whose_id_is_that_of_a_row(tmp_path):
+    path = tmp_path / "m.csv"
+    path.write_text("mention,gold,document\ncold,T:003,2\nfever,T:001,2\n")
+    corpus = read_corpus(CorpusConfig(parts={"p": {"type": "table", "path": str(path)}}))
+    assert corpus.units == ["p/2", "p/2"]
+    assert corpus.documents == {"p": ["2"]}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import random
 import sys
 from types import SimpleNamespace
 
@@ -16,6 +18,7 @@ from xnorm.convert import read_documents, to_row, write_parquet
 from xnorm.corpora.base import ReadReport
 from xnorm.corpora.bigbio import BigbioConfig, BigbioReader
 from xnorm.errors import ConfigError, DataError, MissingExtraError
+from xnorm.reading import reader_for
 from xnorm.rows import is_rows_folder, read_hub, read_rows
 from xnorm.types import Document, Mention
 
@@ -330,3 +333,32 @@ def test_folders_of_the_real_package(tmp_path, expected):
     assert read(tmp_path / "x.parquet") == expected
     whole.select([2, 0]).save_to_disk(tmp_path / "selected")
     assert [d.id for d in read(tmp_path / "selected")] == ["d2", "d0"]
+
+
+def test_damaged_arrow_files_are_refused_and_nothing_worse(tmp_path):
+    table = pa.table(
+        {"id": ["d1", "d2"], "passages": [[{"text": ["cold"], "offsets": [[0, 4]]}]] * 2, "entities": [[], []]}
+    )
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    whole = bytearray(sink.getvalue().to_pybytes())
+    folder = tmp_path / "saved"
+    folder.mkdir()
+    (folder / "state.json").write_text(json.dumps({"_data_files": [{"filename": "data.arrow"}]}))
+    rng = random.Random(0)
+    for _ in range(200):
+        broken = bytearray(whole)
+        for _ in range(3):
+            broken[rng.randrange(len(broken))] = rng.randrange(256)
+        (folder / "data.arrow").write_bytes(broken)
+        with contextlib.suppress(DataError):
+            list(read_rows(folder))
+
+
+def test_the_checksum_of_a_folder_is_of_its_rows_alone(tmp_path):
+    pq.write_table(pa.table({"id": ["d1"]}), tmp_path / "test.parquet")
+    pq.write_table(pa.table({"id": ["d2"]}), tmp_path / "train.parquet")
+    (tmp_path / "source.json").write_text("{}")
+    reader = reader_for(tmp_path, format="bigbio", options={"split": "test"})
+    assert [file.name for file in reader.files()] == ["test.parquet"]

@@ -78,7 +78,7 @@ class BenchmarkConfig(StrictModel):
     """The mentions with gold."""
     predictions: PredictionsConfig | None = None
     """Predictions of another system; then nothing is indexed or linked."""
-    top_k: int = Field(default=64, ge=1)
+    top_k: int = Field(default=64, ge=1, le=10_000)
     """The most candidates of a ranking."""
     metrics: list[str] = Field(default_factory=list)
     """Metrics such as `recall@64` or `f1[strict]`; default: what suits the corpus."""
@@ -164,51 +164,61 @@ def run_benchmark(
     _check_files(config)
     with clock("corpus"):
         raw = read_corpus(config.corpus)
-    notes: dict[str, int] = {}
-    if config.predictions is not None:
-        with clock("terminology"):
-            terminology, report = read_terminology(config.linker.terminology)
-        sources, threshold = report.as_dict()["sources"], None
-        corpus = _cleaned(raw, config, terminology, clock)
-        forward = any(isinstance(s, RetiredConfig) and s.terminology for s in config.corpus.cleanup)
-        rankings = read_predictions(
-            config.predictions, corpus, terminology, top_k=config.top_k, notes=notes, forward=forward
-        )
-    else:
-        with clock("index"):
-            linker = find_or_build(config.linker, progress=progress, say=say)
-        terminology, sources = linker.terminology, linker.report["sources"]
-        threshold = linker.config.decision.threshold
-        corpus = _cleaned(raw, config, terminology, clock)
-        with clock("link"):
-            rankings = rank(linker, corpus, config.top_k, beside=output, notes=notes, progress=progress, say=say)
+    run = _judge_others(config, raw, clock) if config.predictions else _link(config, raw, output, clock, progress, say)
     with clock("score"):
         evaluation = evaluate(
-            corpus, rankings, terminology,
+            run.corpus, run.rankings, run.terminology,
             metrics=config.metrics, breakdowns=config.breakdowns, interval=config.interval,
         )  # fmt: skip
-        evaluation.results["errors"]["causes"] = error_cases(corpus, rankings, evaluation, terminology)
-    metrics = {
-        "benchmark": config.name,
-        "about": config.about,
-        "system": _system(config),
-        "protocol": protocol(
-            corpus,
-            rankings,
-            evaluation,
-            terminology,
-            name=config.linker.name,
-            sources=sources,
-            top_k=config.top_k,
-            threshold=threshold,
-            interval=config.interval,
-            notes=notes,
-        ),
-        **evaluation.results,
-    }
-    _write(output, config, metrics, (corpus, rankings, evaluation, terminology), clock, overwrite, command)
+        causes = error_cases(run.corpus, run.rankings, evaluation, run.terminology)
+        evaluation.results["errors"]["causes"] = causes
+    about = protocol(
+        run.corpus, run.rankings, evaluation, run.terminology,
+        name=config.linker.name, sources=run.sources, top_k=config.top_k, threshold=run.threshold,
+        interval=config.interval, notes=run.notes,
+    )  # fmt: skip
+    head = {"benchmark": config.name, "about": config.about, "system": _system(config), "protocol": about}
+    metrics = {**head, **evaluation.results}
+    _write(output, config, metrics, run, evaluation, clock, overwrite, command)
     forget(output)
     return metrics
+
+
+@dataclass
+class _Run:
+    """What there is to judge."""
+
+    corpus: Corpus
+    terminology: Terminology
+    rankings: Rankings
+    sources: Sequence[Mapping[str, Any]]
+    """Of the terminology."""
+    threshold: float | None
+    notes: dict[str, int]
+
+
+def _link(config: BenchmarkConfig, raw: Corpus, output: Path, clock: _Clock, progress: Progress, say: Say) -> _Run:
+    """Link the corpus with an index of the config."""
+    with clock("index"):
+        linker = find_or_build(config.linker, progress=progress, say=say)
+    corpus, notes = _cleaned(raw, config, linker.terminology, clock), dict[str, int]()
+    with clock("link"):
+        rankings = rank(linker, corpus, config.top_k, beside=output, notes=notes, progress=progress, say=say)
+    threshold = linker.config.decision.threshold
+    return _Run(corpus, linker.terminology, rankings, linker.report["sources"], threshold, notes)
+
+
+def _judge_others(config: BenchmarkConfig, raw: Corpus, clock: _Clock) -> _Run:
+    """Read another system's predictions."""
+    assert config.predictions is not None
+    with clock("terminology"):
+        terminology, report = read_terminology(config.linker.terminology)
+    corpus, notes = _cleaned(raw, config, terminology, clock), dict[str, int]()
+    forward = any(isinstance(s, RetiredConfig) and s.terminology for s in config.corpus.cleanup)
+    rankings = read_predictions(
+        config.predictions, corpus, terminology, top_k=config.top_k, notes=notes, forward=forward
+    )
+    return _Run(corpus, terminology, rankings, report.as_dict()["sources"], None, notes)
 
 
 def _cleaned(raw: Corpus, config: BenchmarkConfig, terminology: Terminology, clock: _Clock) -> Corpus:
@@ -265,12 +275,12 @@ def _write(
     output: Path,
     config: BenchmarkConfig,
     metrics: Mapping[str, Any],
-    parts: tuple[Corpus, Rankings, Evaluation, Terminology],
+    run: _Run,
+    evaluation: Evaluation,
     clock: _Clock,
     overwrite: bool,
     command: str,
 ) -> None:
-    corpus, rankings, evaluation, terminology = parts
     plain = config.model_dump(mode="json")
     about = {
         "xnorm_version": version("xnorm"),
@@ -286,8 +296,8 @@ def _write(
     }
     with write_folder(output, kind=KIND, overwrite=overwrite, about=about) as folder:
         with clock("write"):
-            write_predictions(folder / "predictions.jsonl", corpus, rankings, evaluation, terminology)
-            write_rows(folder, corpus, evaluation)
+            write_predictions(folder / "predictions.jsonl", run.corpus, run.rankings, evaluation, run.terminology)
+            write_rows(folder, run.corpus, evaluation)
         text = json.dumps(metrics, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
         (folder / "metrics.json").write_text(text, encoding="utf-8")
         settings = yaml.safe_dump(plain, allow_unicode=True, sort_keys=False)

@@ -263,8 +263,9 @@ def compare(
 
     if output is not None and output.suffix != ".md":
         raise ConfigError(f"--output {output}: is written as Markdown; choose a name that ends in .md")
-    if output is not None and output.exists():
-        raise ConfigError(f"--output {output}: exists already; choose another file")
+    if output is not None and (output.exists() or not output.parent.is_dir()):
+        problem = "exists already; choose another file" if output.exists() else f"there is no folder {output.parent}"
+        raise ConfigError(f"--output {output}: {problem}")
     found = compare_runs(runs, metrics=metric, by=by or (), common=common)
     if as_json:
         typer.echo(json.dumps(found.as_dict(), indent=1, ensure_ascii=False))

@@ -102,7 +102,12 @@ CleanupSpec = Annotated[SerializeAsAny[ComponentConfig], _spec("cleanup")]
 def _usable(path: Path) -> Path:
     if "\0" in str(path):
         raise ValueError("a path cannot hold a null character")
-    return path.expanduser()
+    path = path.expanduser()
+    try:
+        path.exists()
+    except OSError as e:  # such as a name that is too long
+        raise ValueError(f"cannot be a path: {e.strerror}") from None
+    return path
 
 
 InputPath = Annotated[Path, AfterValidator(_usable)]
@@ -119,6 +124,10 @@ def find_config(path: str | Path, *, folder: str = "") -> Path:
         ConfigError: there is none; the message lists those that come with xnorm.
     """
     path = Path(path)
+    try:
+        _usable(path)
+    except ValueError as e:
+        raise ConfigError(f"{str(path)[:80]!r}: {e}") from None
     # what an installed config refers to is looked for in `configs` of the working directory, then among its neighbours
     beside = path.parent == Path.cwd() / "configs"
     if path.exists() or (path.parent != Path() and not beside):
@@ -233,7 +242,9 @@ def _anchor(key: str, value: str, folder: Path) -> str:
 
 
 def merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
-    """Lay one config over another: mappings merge, everything else is replaced."""
+    """Lay one config over another: mappings merge, unless both name a `type` and it differs; all else is replaced."""
+    if {"type"} <= below.keys() & above.keys() and below["type"] != above["type"]:
+        return dict(above)
     merged = dict(below)
     for key, value in above.items():
         old = merged.get(key)

@@ -63,7 +63,7 @@ def read_documents(
 
 
 def to_row(document: Document) -> dict[str, Any]:
-    """Return a document as a row of the schema: one passage, an entity a mention, several types joined by a comma.
+    """Return a document as a row of the schema: one passage, an entity a mention, several types joined by a bar.
 
     Whether several gold ids are alternatives or a composite has no place in the schema, nor has the language of a
     single mention.
@@ -89,7 +89,7 @@ def _entity(mention: Mention, document: Document, number: int) -> dict[str, Any]
     as_stated = " ".join(texts).split() == mention.text.split()
     return {
         "id": mention.id or f"{document.id}/{number}",
-        "type": ",".join(mention.types),
+        "type": "|".join(mention.types),
         "text": texts if as_stated else [mention.text],  # a mention that was kept although its offsets are wrong
         "offsets": [list(span) for span in mention.spans],
         "normalized": [_link(i) for i in mention.gold],

@@ -15,7 +15,7 @@ from xnorm.artifact import sha256_file, sha256_text
 from xnorm.cleanup.base import Cleanup, Parts, StageReport
 from xnorm.config import CleanupSpec, ComponentConfig, CorpusSpec, StrictModel
 from xnorm.corpora.base import Reader, ReaderConfig, ReadReport
-from xnorm.errors import DataError
+from xnorm.errors import DataError, XnormError
 from xnorm.registry import did_you_mean, find_component
 from xnorm.tables import Terminology
 from xnorm.types import Mention
@@ -53,7 +53,7 @@ class ExpectedConfig(StrictModel):
     parts: dict[str, PartCounts] = Field(default_factory=dict)
     """By part, judged or for training; with the policy `note`, those of parts that are not read are passed over."""
     total: PartCounts | None = None
-    """Of all judged parts together."""
+    """Of all parts together, judged and for training."""
 
 
 class CorpusConfig(StrictModel):
@@ -137,9 +137,21 @@ def missing_files(config: CorpusConfig, but: Collection[Path] = ()) -> list[str]
     lines = []
     for part, spec in {**config.parts, **config.training}.items():
         reader = _reader_config(spec)
-        if getattr(reader, "hub", None) is None and reader.path not in but and not reader.path.exists():
-            lines.append(f"part '{part}': {reader.path}" + (f" ({reader.hint})" if reader.hint else ""))
+        if getattr(reader, "hub", None) is not None:
+            continue
+        for path in [reader.path] if not reader.path.exists() else _files_of(reader):
+            if path not in but and not path.exists():
+                lines.append(f"part '{part}': {path}" + (f" ({reader.hint})" if reader.hint else ""))
     return lines
+
+
+def _files_of(config: ReaderConfig) -> list[Path]:
+    """Return the files that a reader reads; none where it says on reading what is wrong."""
+    try:
+        files: list[Path] = find_component("corpora", config.type)(config).files()
+    except XnormError:
+        return []
+    return files
 
 
 def read_corpus(config: CorpusConfig) -> Corpus:
@@ -149,11 +161,12 @@ def read_corpus(config: CorpusConfig) -> Corpus:
         ConfigError, DataError: a part cannot be read or holds no mention, a mention has no id or one that is used
             twice, or the counts are not the expected ones.
     """
-    report = ReadReport()
-    read = {part: _read_part(part, spec, report) for part, spec in {**config.parts, **config.training}.items()}
+    report, other = ReadReport(), ReadReport()
+    read = {part: _read_part(part, spec, report) for part, spec in config.parts.items()}
+    read |= {part: _read_part(part, spec, other) for part, spec in config.training.items()}
     about = {part: counts for part, (_, counts, _) in read.items()}
     digests = {f"{part}/{i}": digest for part in config.parts for i, digest in read[part][2].items() if digest}
-    union = {i for part in config.parts for m in read[part][0] for i in m.gold}
+    union = {i for mentions, _, _ in read.values() for m in mentions for i in m.gold}
     differences = _differences(config, about, len(union))
     if differences and config.expected is not None and config.expected.policy == "error":
         raise DataError(
@@ -199,7 +212,7 @@ def clean_up(corpus: Corpus, stages: Sequence[ComponentConfig], terminology: Ter
             check_gold((m for mentions in before.values() for m in mentions), terminology)
             why = ", ".join(f"{n:,} {reason}" for reason, n in report.dropped.items())
             raise DataError(f"no mention is left after the clean-up stage '{spec.type}' ({why or 'none before'})")
-        if training and not stage.selects:
+        if training and stage.mends_gold:
             training = stage.apply(training, terminology, StageReport(spec.type))
     left = {m.id for mentions in parts.values() for m in mentions}
     dropped = {part: [m for m in mentions if m.id not in left] for part, mentions in corpus.parts.items()}
@@ -244,11 +257,11 @@ def _read_part(
     documents: dict[str, str] = {}
     for document in reader.documents(report):
         mentions += document.mentions
-        if document.id in documents and (not document.mentions or document.mentions[0].document == document.id):
+        lone = bool(document.mentions) and not document.mentions[0].spans  # a row of a list, not a document
+        if document.id in documents and not lone:
             raise DataError(f"part '{part}': the document id '{document.id}' is used twice", path=config.path)
-        own = [document.id] if not document.mentions else [m.document for m in document.mentions]
-        digest = sha256_text(document.text)
-        documents.update((i, digest if i == document.id else "") for i in own if i is not None)
+        own = [m.document for m in document.mentions] if lone else [document.id]
+        documents.update((i, "" if lone else sha256_text(document.text)) for i in own if i is not None)
     if not mentions:
         raise DataError(f"the part '{part}' holds no mention", path=config.path, fix="is it the right file or split?")
     _note_odd_gold(mentions, report)
@@ -292,8 +305,7 @@ def _differences(config: CorpusConfig, about: Mapping[str, Mapping[str, Any]], g
     """Return how the counts differ from the expected ones, in words."""
     if config.expected is None:
         return []
-    judged = [about[part] for part in config.parts]
-    total = {key: sum(counts[key] for counts in judged) for key in ("documents", "mentions", "links")}
+    total = {key: sum(counts[key] for counts in about.values()) for key in ("documents", "mentions", "links")}
     total["gold_ids"] = gold_ids
     wanted = [
         (f"part '{part}'", counts, about[part]) for part, counts in config.expected.parts.items() if part in about

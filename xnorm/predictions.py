@@ -52,7 +52,7 @@ def _an_object(value: Any) -> Any:
 
 class _Candidate(JsonRecord):
     concept_id: Annotated[JsonText, Field(pattern=r"\S")]
-    score: Annotated[float, Field(allow_inf_nan=False)] | None = None
+    score: Annotated[float, Field(allow_inf_nan=False, gt=-1e38, lt=1e38)] | None = None
 
 
 class _Line(JsonRecord):
@@ -98,7 +98,8 @@ def read_predictions(
         if identifier in by_id:
             raise DataError(f"has a second prediction for the mention '{identifier}'", path=path, line=line)
         by_id[identifier] = ids, scores
-    strange = [i for i in by_id if i not in corpus.known_ids]
+    known = corpus.known_ids
+    strange = [i for i in by_id if i not in known]
     if strange:
         raise DataError(
             f"has predictions for {len(strange):,} mentions that the corpus does not have, for instance '{strange[0]}'",

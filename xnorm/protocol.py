@@ -121,8 +121,6 @@ def _statements(
             "not find with the same characters has an empty ranking."
         )
     said.append(f"Each ranking has at most {top_k} concepts; equal scores are ordered by concept id.")
-    if corpus.about["training"] and not any(corpus.training.values()):
-        said.append("The training parts hold no mention after the clean-up, so nothing is told apart by them.")
     if threshold is not None:
         said.append(f"Candidates that score below {threshold:g} are dropped.")
     if judged["several"]:

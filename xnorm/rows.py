@@ -14,7 +14,7 @@ from xnorm.errors import ConfigError, DataError
 from xnorm.files import read_json_lines, suffix
 from xnorm.registry import did_you_mean, require
 
-__all__ = ["is_rows_folder", "read_hub", "read_rows"]
+__all__ = ["is_rows_folder", "read_hub", "read_rows", "row_files"]
 
 Rows = Iterator[tuple[int, dict[str, Any]]]
 """(number from 1, row); the number is the line in JSON Lines."""
@@ -40,7 +40,7 @@ def read_rows(path: Path, *, split: str | None = None) -> Rows:
         DataError: missing, damaged, or no such split.
     """
     if path.is_dir():
-        return _numbered(_folder_files(path, split))
+        return _numbered(row_files(path, split))
     if split is not None:
         raise ConfigError(f"{path}: is one file, and `split` is of a folder with several; drop it")
     if suffix(path) == ".parquet":
@@ -76,7 +76,12 @@ def _choose(splits: list[str], wanted: str | None, where: str) -> str:
     return wanted
 
 
-def _folder_files(path: Path, split: str | None) -> list[Path]:
+def row_files(path: Path, split: str | None) -> list[Path]:
+    """Return the data files of a folder, or of one of its splits.
+
+    Raises:
+        ConfigError, DataError: as `read_rows`.
+    """
     if (path / _DICT).is_file():
         splits = _strings(_json(path / _DICT), "splits", path / _DICT)
         return _saved_files(path, _choose(splits, split, str(path)))
@@ -142,12 +147,14 @@ def _file_rows(path: Path) -> Iterator[dict[str, Any]]:
         if path.suffix == ".parquet":
             with pq.ParquetFile(path) as file:
                 for batch in file.iter_batches(_BATCH):
+                    batch.validate(full=True)
                     yield from batch.to_pylist()
         else:
-            with pa.memory_map(str(path)) as source:
+            with pa.OSFile(str(path)) as source:
                 for batch in pa.ipc.open_stream(source):
+                    batch.validate(full=True)  # offsets of a damaged file would lead anywhere
                     yield from batch.to_pylist()
     except FileNotFoundError:
         raise DataError("no such file", path=path) from None
-    except (OSError, pa.ArrowException) as e:
-        raise DataError(f"cannot be read: {' '.join(str(e).split())}", path=path) from None
+    except (OSError, ValueError, pa.ArrowException) as e:
+        raise DataError(f"cannot be read: {' '.join(str(e).split())[:200]}", path=path) from None

@@ -20,7 +20,7 @@ from xnorm.candidates.base import Candidates
 from xnorm.corpus import Corpus
 from xnorm.errors import ArtifactError
 from xnorm.evaluation import Ranked, Rankings
-from xnorm.linker import Linker
+from xnorm.linker import BATCH, Linker
 from xnorm.progress import Progress, Say, no_progress
 from xnorm.text import clean
 from xnorm.types import Mention
@@ -98,7 +98,10 @@ def _enter(work: Path, key: str) -> None:
     try:
         left = json.loads(state.read_text(encoding="utf-8"))
         if left["pid"] != os.getpid() and is_running(left["pid"]):
-            raise ArtifactError(f"{work}: process {left['pid']} is at work here; wait for it, or end it")
+            raise ArtifactError(
+                f"{work}: process {left['pid']} is at work here; wait for it, or delete the folder if that process is "
+                "another program"
+            )
         same = left["key"] == key
     except (OSError, ValueError, KeyError, TypeError):
         same = False
@@ -116,7 +119,8 @@ def _block(file: Path, linker: Linker, mentions: Sequence[Mention], top_k: int) 
     if file.exists():
         with contextlib.suppress(OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):  # cut off: link it again
             return _read(file)
-    steps = linker.stages(mentions, top_k)
+    parts = [linker.stages(mentions[i : i + BATCH], top_k) for i in range(0, len(mentions), BATCH)]
+    steps = {step: _stacked([part[step] for part in parts]) for step in parts[0]}
     part = file.with_suffix(".part.npz")
     columns = ("concepts", "scores", "names")
     arrays = {f"{step}/{column}": getattr(found, column) for step, found in steps.items() for column in columns}
@@ -126,6 +130,14 @@ def _block(file: Path, linker: Linker, mentions: Sequence[Mention], top_k: int) 
     except OSError as e:
         raise ArtifactError(f"{file}: cannot be written: {e.strerror or e}") from e
     return steps
+
+
+def _stacked(parts: Sequence[Candidates]) -> Candidates:
+    """Join batches. They are those of `xnorm link`, for the last bits of a matrix product depend on its size."""
+    concepts, scores, names = (
+        np.concatenate([getattr(p, name) for p in parts]) for name in ("concepts", "scores", "names")
+    )
+    return Candidates(concepts, scores, names)
 
 
 def _read(file: Path) -> Blocks:

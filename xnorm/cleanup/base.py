@@ -68,8 +68,9 @@ class Cleanup(ABC):
     """One step between a corpus as it was read and the mentions that are judged."""
 
     config_class: ClassVar[type[CleanupConfig]] = CleanupConfig
-    selects: ClassVar[bool] = False
-    """Whether it chooses what is judged, as a sample does; then it leaves the training part alone."""
+    mends_gold: ClassVar[bool] = False
+    """Whether it writes gold ids anew. Then the training parts go through it, too, so that seen concepts are known;
+    stages that choose what is judged leave those parts alone."""
 
     def __init__(self, config: CleanupConfig) -> None:
         self.config = config

@@ -83,6 +83,7 @@ class Retired(Cleanup):
     """
 
     config_class: ClassVar[type[CleanupConfig]] = RetiredConfig
+    mends_gold: ClassVar[bool] = True
     config: RetiredConfig
 
     def apply(self, parts: Parts, terminology: Terminology, report: StageReport) -> dict[str, list[Mention]]:

@@ -62,7 +62,6 @@ class Sample(Cleanup):
     """
 
     config_class: ClassVar[type[CleanupConfig]] = SampleConfig
-    selects: ClassVar[bool] = True
     config: SampleConfig
 
     def apply(self, parts: Parts, terminology: Terminology, report: StageReport) -> dict[str, list[Mention]]:

@@ -33,6 +33,7 @@ class Xrefs(Cleanup):
     """
 
     config_class: ClassVar[type[CleanupConfig]] = XrefsConfig
+    mends_gold: ClassVar[bool] = True
     config: XrefsConfig
 
     def apply(self, parts: Parts, terminology: Terminology, report: StageReport) -> dict[str, list[Mention]]:

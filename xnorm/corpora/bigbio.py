@@ -25,7 +25,7 @@ from xnorm.corpora.base import (
 )
 from xnorm.errors import DataError
 from xnorm.records import JsonId, JsonRecord, JsonStrings, JsonText, parse_record
-from xnorm.rows import is_rows_folder, read_hub, read_rows
+from xnorm.rows import is_rows_folder, read_hub, read_rows, row_files
 from xnorm.types import Document
 
 __all__ = ["BigbioConfig", "BigbioReader"]
@@ -112,6 +112,11 @@ class BigbioReader(SpanReader):
         """Return whether the folder holds rows: Parquet files, or what `datasets` saves."""
         return is_rows_folder(path)
 
+    def files(self) -> list[Path]:
+        """Return the data files of a folder, without what else lies in it."""
+        path = self.config.path
+        return sorted(row_files(path, self.config.split)) if path.is_dir() else [path]
+
     def documents(self, report: ReadReport) -> Iterator[Document]:
         """Yield a document a row, with the entities as mentions; each keeps the id that the file gives.
 
@@ -150,7 +155,7 @@ class BigbioReader(SpanReader):
                 spans=tuple((start, end) for start, end in entity.offsets),
                 line=line,
                 text=" ".join(filter(None, entity.text)) if entity.text else None,
-                types=tuple(filter(None, entity.type)),
+                types=tuple(filter(None, (t for cell in entity.type for t in cell.split("|")))),
                 gold=self._gold(entity, f"document '{identifier}', line {line}", report),
             )
             for n, entity in enumerate(parsed.entities, 1)
