@@ -23,7 +23,8 @@ from tiny_transformers import (
 
 from xnorm import ConfigError
 from xnorm.config import validate
-from xnorm.encoders.sentence_transformer import SentenceTransformerConfig, SentenceTransformerEncoder, _random_weights
+from xnorm.encoders.sentence_transformer import SentenceTransformerConfig, SentenceTransformerEncoder
+from xnorm.loading import random_weights
 
 pytestmark = pytest.mark.torch
 
@@ -296,9 +297,9 @@ def test_weights_made_up_by_older_and_newer_releases():
         "encoder.layer.{0, 1}.output.dense.bias | MISSING |\npooler.dense.weight | MISSING |\n\n"
         "- MISSING:\tthose params were newly initialized because missing from the checkpoint."
     )
-    assert _random_weights([four]) == ["encoder.layer.1.output.dense.bias"]
-    assert len(_random_weights([five])) == 1
-    assert _random_weights(["other words", four.replace("encoder.layer.1.output", "pooler")]) == []
+    assert random_weights([four]) == ["encoder.layer.1.output.dense.bias"]
+    assert len(random_weights([five])) == 1
+    assert random_weights(["other words", four.replace("encoder.layer.1.output", "pooler")]) == []
 
 
 def test_a_folder_without_the_pooler_is_whole(tiny, tmp_path):

@@ -129,7 +129,7 @@ def open_folder(path: str | Path, *, kind: str, verify: bool | None = None) -> d
     return manifest
 
 
-_COMMANDS = {"index": "index", "encoder": "export", "results": "evaluate"}
+_COMMANDS = {"index": "index", "encoder": "export", "results": "evaluate", "reranker": "train"}
 """Kind of folder -> the command that writes it."""
 
 

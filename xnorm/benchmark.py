@@ -19,7 +19,7 @@ from pydantic import Field, model_validator
 
 from xnorm.artifact import check_writable, sha256_text, write_folder
 from xnorm.cleanup.retired import RetiredConfig
-from xnorm.config import InputPath, StrictModel, find_config, merge, override, read_yaml, validate
+from xnorm.config import InputPath, StrictModel, find_config, read_with_linker, validate
 from xnorm.corpus import Corpus, CorpusConfig, check_gold, clean_up, missing_files, read_corpus
 from xnorm.errors import ConfigError, DataError
 from xnorm.evaluation import Evaluation, IntervalConfig, Rankings, check_metrics, evaluate
@@ -95,17 +95,7 @@ class BenchmarkConfig(StrictModel):
             ConfigError: with the file, the key, what was found and what was expected.
         """
         path = find_config(path, folder="benchmarks")
-        # which file the linker is of comes first, for the other overrides may be of keys of that file
-        which = [text for text in overrides if text.partition("=")[0].strip() in ("linker", "linker.path")]
-        data = read_yaml(path, which)
-        linker = data.get("linker")
-        if isinstance(linker, dict) and "path" in linker:
-            own = {key: value for key, value in linker.items() if key != "path"}
-            data["linker"] = merge(read_yaml(_config_of(str(linker["path"]))), own)
-        for text in overrides:
-            if text not in which:
-                override(data, text)
-        return validate(cls, data, where=str(path))
+        return validate(cls, read_with_linker(path, overrides), where=str(path))
 
     @model_validator(mode="after")
     def _check_metrics(self) -> BenchmarkConfig:
@@ -115,12 +105,6 @@ class BenchmarkConfig(StrictModel):
         except ConfigError as e:
             raise ValueError(str(e)) from e
         return self
-
-
-def _config_of(path: str) -> Path:
-    """Return the config file of a linker: a path, or the name of one that comes with xnorm."""
-    found = Path(path)
-    return find_config(found if found.exists() or found.suffix else found.name)
 
 
 @dataclass

@@ -245,6 +245,43 @@ def evaluate(
 
 @app.command()
 @_one_line_errors
+def train(
+    config: Annotated[str, typer.Argument(help="A YAML file: linker, corpus, trainer.")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Replace keys: trainer.epochs=1.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Folder to write; default: models/NAME of the config.")
+    ] = None,
+    overwrite: Overwrite = False,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Train a reranker on annotated mentions, into a model folder."""
+    from xnorm.console import Reporter
+    from xnorm.train import TrainConfig, run_training
+
+    settings = TrainConfig.read(config, overrides or ())
+    target = output or Path("models") / settings.name
+    with Reporter(quiet=quiet or as_json) as reporter:
+        about = run_training(
+            settings,
+            target,
+            overwrite=overwrite,
+            progress=reporter,
+            say=lambda line: None if quiet else typer.echo(line, err=True),
+        )
+    if as_json:
+        typer.echo(json.dumps(about, indent=1, ensure_ascii=False))
+    else:
+        found = about["validation"]
+        before, after = found["accuracy_before"], found["accuracy"]
+        typer.echo(f"accuracy on {found['mentions']:,} mentions: {after:.4f}, before {before:.4f}")
+        typer.echo(f"model: {target}", err=True)
+
+
+@app.command()
+@_one_line_errors
 def compare(
     runs: Annotated[
         list[Path], typer.Argument(metavar="RUN RUN...", help="Results folders; the first is the baseline.")

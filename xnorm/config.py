@@ -38,10 +38,12 @@ __all__ = [
     "RerankerSpec",
     "SourceSpec",
     "StrictModel",
+    "TrainerSpec",
     "find_config",
     "merge",
     "override",
     "parse_options",
+    "read_with_linker",
     "read_yaml",
     "validate",
 ]
@@ -95,6 +97,7 @@ SourceSpec = Annotated[SerializeAsAny[ComponentConfig], _spec("terminology")]
 EncoderSpec = Annotated[SerializeAsAny[ComponentConfig], _spec("encoders")]
 CandidatesSpec = Annotated[SerializeAsAny[ComponentConfig], _spec("candidates")]
 RerankerSpec = Annotated[SerializeAsAny[ComponentConfig], _spec("reranking")]
+TrainerSpec = Annotated[SerializeAsAny[ComponentConfig], _spec("training")]
 CorpusSpec = Annotated[SerializeAsAny[ComponentConfig], _spec("corpora")]
 CleanupSpec = Annotated[SerializeAsAny[ComponentConfig], _spec("cleanup")]
 
@@ -155,6 +158,27 @@ def read_yaml(path: str | Path, overrides: Sequence[str] = ()) -> dict[str, Any]
     for text in overrides:
         override(data, text)
     return {k: _interpolate(v, str(path)) for k, v in data.items()}
+
+
+def read_with_linker(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """Read a config whose `linker` may name the file of another as `path`: the keys beside it are laid over that file.
+
+    Raises:
+        ConfigError: as `read_yaml`.
+    """
+    # which file the linker is of comes first, for the other overrides may be of keys of that file
+    which = [text for text in overrides if text.partition("=")[0].strip() in ("linker", "linker.path")]
+    data = read_yaml(path, which)
+    linker = data.get("linker")
+    if isinstance(linker, dict) and "path" in linker:
+        own = {key: value for key, value in linker.items() if key != "path"}
+        named = Path(str(linker["path"]))
+        found = find_config(named if named.suffix or named.exists() else named.name)
+        data["linker"] = merge(read_yaml(found), own)
+    for text in overrides:
+        if text not in which:
+            override(data, text)
+    return data
 
 
 def validate(model: type[M], data: Mapping[str, Any], *, where: str) -> M:

@@ -26,6 +26,7 @@ SEAMS = {
     "encoders": "Encoder",
     "candidates": "CandidateGenerator",
     "reranking": "Reranker",
+    "training": "Trainer",
 }
 """Folder of the package -> name of the base class in its base.py."""
 

@@ -6,13 +6,9 @@ comes with a model is run.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
-import logging
-import re
-import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -23,6 +19,7 @@ from pydantic import Field
 from xnorm.artifact import sha256_file
 from xnorm.encoders.base import Encoder, EncoderConfig, Vectors, unit_rows
 from xnorm.errors import ConfigError
+from xnorm.loading import quiet, random_weights
 from xnorm.registry import require
 from xnorm.text import encodable
 
@@ -86,7 +83,7 @@ class SentenceTransformerEncoder(Encoder):
         folder = self._folder if self._folder else self._download()
         _check_folder(folder, self.config.model)
         try:
-            with _quiet() as heard:
+            with quiet() as heard:
                 model = library.SentenceTransformer(
                     str(folder),
                     device=self._device,
@@ -96,7 +93,7 @@ class SentenceTransformerEncoder(Encoder):
                 ).float()
         except Exception as e:  # four libraries are at work, and tokenizers raises bare Exception
             raise ConfigError(f"model {self.config.model}: cannot be loaded: {_first_line(e)}") from e
-        if made_up := _random_weights(heard):
+        if made_up := random_weights(heard):
             raise ConfigError(f"model {self.config.model}: its files lack weights ({', '.join(made_up[:3])}, ...)")
         for parameter in model.parameters() if self._dtype != "float32" else ():
             # buffers stay in float32: rotary frequencies would lose positions
@@ -286,53 +283,6 @@ def _fingerprint(folder: Path) -> str:
         if path.is_file() and path.suffix in READ_BY_MODEL and not path.name.startswith("."):
             digest.update(f"{path.relative_to(folder).as_posix()}\0{sha256_file(path)}\n".encode())
     return digest.hexdigest()
-
-
-class _Heard(logging.Handler):
-    """Keeps what is logged."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.messages: list[str] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.messages.append(record.getMessage())
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[list[str]]:
-    """Keep bars, reports and deprecation warnings of the libraries from the user's terminal while a model loads; give
-    what they logged."""
-    chatter: Any = require("transformers.utils.logging", extra="torch", what="encoder sentence_transformer")
-    bar = chatter.is_progress_bar_enabled()
-    loggers = [logging.getLogger(name) for name in ("transformers", "sentence_transformers")]
-    before = [(logger, logger.level, logger.propagate, logger.handlers) for logger in loggers]
-    heard = _Heard()
-    try:
-        chatter.disable_progress_bar()
-        for logger in loggers:
-            logger.level, logger.propagate, logger.handlers = logging.WARNING, False, [heard]
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield heard.messages
-    finally:
-        for logger, level, propagate, handlers in before:
-            logger.level, logger.propagate, logger.handlers = level, propagate, handlers
-        if bar:
-            chatter.enable_progress_bar()
-
-
-def _random_weights(messages: Sequence[str]) -> list[str]:
-    """Return the weights that a model's files lack, and that the library made up and only logs.
-
-    `transformers` 4 lists them in one sentence, 5 in a table. The pooler of BERT is trained for another task, often
-    left out, and not used here.
-    """
-    reports = [m for m in messages if "newly initialized" in m]
-    # a table has other states too, as of weights that are stored and not used
-    lines = [line for m in reports for line in m.splitlines() if "MISSING" in line or "newly initialized:" in line]
-    names = re.findall(r"[\w.{},-]+\.(?:weight|bias)\b", " ".join(lines))
-    return [name for name in names if "pooler" not in name]
 
 
 def _first_line(error: Exception) -> str:

@@ -1,0 +1,61 @@
+"""Loading a model of the Hugging Face kind: without its libraries' chatter, and with an eye on what they made up."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import re
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from xnorm.registry import require
+
+__all__ = ["quiet", "random_weights"]
+
+
+class _Heard(logging.Handler):
+    """Keeps what is logged."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.messages: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.messages.append(record.getMessage())
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[list[str]]:
+    """Keep bars, reports and deprecation warnings of the libraries from the user's terminal while a model loads; give
+    what they logged."""
+    chatter: Any = require("transformers.utils.logging", extra="torch", what="a transformer")
+    bar = chatter.is_progress_bar_enabled()
+    loggers = [logging.getLogger(name) for name in ("transformers", "sentence_transformers")]
+    before = [(logger, logger.level, logger.propagate, logger.handlers) for logger in loggers]
+    heard = _Heard()
+    try:
+        chatter.disable_progress_bar()
+        for logger in loggers:
+            logger.level, logger.propagate, logger.handlers = logging.WARNING, False, [heard]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield heard.messages
+    finally:
+        for logger, level, propagate, handlers in before:
+            logger.level, logger.propagate, logger.handlers = level, propagate, handlers
+        if bar:
+            chatter.enable_progress_bar()
+
+
+def random_weights(messages: Sequence[str]) -> list[str]:
+    """Return the weights that a model's files lack, and that the library made up and only logs.
+
+    `transformers` 4 lists them in one sentence, 5 in a table. The pooler of BERT is trained for another task, often
+    left out, and not used here.
+    """
+    reports = [m for m in messages if "newly initialized" in m]
+    # a table has other states too, as of weights that are stored and not used
+    lines = [line for m in reports for line in m.splitlines() if "MISSING" in line or "newly initialized:" in line]
+    names = re.findall(r"[\w.{},-]+\.(?:weight|bias)\b", " ".join(lines))
+    return [name for name in names if "pooler" not in name]

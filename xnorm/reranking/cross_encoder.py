@@ -1,0 +1,186 @@
+"""A cross-encoder: a transformer that reads a mention in its context and a concept together, and scores the pair.
+
+Source: Nogueira and Cho 2019, Passage re-ranking with BERT; for concepts, Borchert et al. 2025 (xMEN).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field, model_validator
+
+from xnorm.artifact import open_folder
+from xnorm.candidates.base import Candidates, Scores
+from xnorm.config import InputPath
+from xnorm.errors import ConfigError
+from xnorm.loading import quiet, random_weights
+from xnorm.pairs import PairsConfig, PairWriter, add_markers, fit, token_limit
+from xnorm.registry import require
+from xnorm.reranking.base import Reranker, RerankerConfig
+from xnorm.tables import Terminology
+from xnorm.types import Mention
+
+__all__ = ["KIND", "CrossEncoderConfig", "CrossEncoderReranker", "open_model", "pair_logits", "softmax"]
+
+KIND = "reranker"
+MODEL = "model"
+"""Folder of the transformer in a model folder."""
+
+
+class CrossEncoderConfig(RerankerConfig):
+    """Settings of the cross-encoder."""
+
+    type: str = "cross_encoder"
+    path: InputPath | None = None
+    """Folder that `xnorm train` wrote. Either this or `model`."""
+    model: str | None = None
+    """A cross-encoder of the Hugging Face hub (`phlobo/xmen-de-ce-medmentions`) or a folder, with one output."""
+    revision: str | None = None
+    """With `model`: branch, tag or commit."""
+    pairs: PairsConfig | None = None
+    """With `model`: the texts that it was trained on; a folder of `xnorm train` says so itself."""
+    nil: bool = True
+    """Whether a mention is NIL where the model prefers that to every candidate; if it was trained with that choice."""
+    batch_size: int = Field(default=64, ge=1)
+    """Pairs in a forward pass."""
+    device: str = Field(default="auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")
+    """`cpu`, `cuda`, `cuda:N` or `mps`; `auto` takes the first accelerator there is."""
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """Number format; `auto` is bfloat16 on a GPU, float32 elsewhere."""
+
+    @model_validator(mode="after")
+    def _check_source(self) -> CrossEncoderConfig:
+        if (self.path is None) == (self.model is None):
+            raise ValueError("expected either path or model")
+        if self.path is not None and (self.pairs is not None or self.revision is not None):
+            raise ValueError("pairs and revision go with model; a folder of `xnorm train` has its own")
+        return self
+
+
+class CrossEncoderReranker(Reranker):
+    """Scores are probabilities: the softmax, by a temperature that was fitted on validation data, over the candidates
+    of a mention that were looked at and, where the model knows it, NIL."""
+
+    config_class: ClassVar[type[RerankerConfig]] = CrossEncoderConfig
+    config: CrossEncoderConfig
+
+    def __init__(
+        self, config: CrossEncoderConfig, terminology: Terminology, pairs: PairsConfig, temperature: float
+    ) -> None:
+        self.config, self.pairs, self.temperature = config, pairs, temperature
+        self.writer = PairWriter(terminology, pairs)
+
+    @classmethod
+    def load(cls, config: RerankerConfig, terminology: Terminology) -> CrossEncoderReranker:
+        assert isinstance(config, CrossEncoderConfig)
+        if config.path is None:
+            return cls(config, terminology, config.pairs or PairsConfig(), 1.0)
+        about = open_folder(config.path, kind=KIND)
+        return cls(config, terminology, PairsConfig.model_validate(about["pairs"]), float(about["temperature"]))
+
+    @cached_property
+    def model(self) -> Any:
+        """The loaded `CrossEncoder`."""
+        c = self.config
+        source = str(c.path / MODEL) if c.path is not None else str(c.model)
+        return open_model(source, self.pairs, revision=c.revision, device=c.device, dtype=c.dtype)
+
+    def score(self, mentions: Sequence[Mention], candidates: Candidates, wanted: npt.NDArray[np.bool_]) -> Scores:
+        logits, nil = pair_logits(self.model, self.writer, mentions, candidates, wanted, self.config.batch_size)
+        if not self.config.nil:
+            nil[:] = -np.inf
+        shares, none = softmax(logits / self.temperature, nil / self.temperature)
+        best = np.where(wanted, shares, -np.inf).max(axis=1, initial=-np.inf)
+        shares[(none > best) & wanted.any(axis=1), 0] = np.nan  # says NIL
+        return shares.astype(np.float32)
+
+
+def open_model(
+    source: str,
+    pairs: PairsConfig,
+    *,
+    revision: str | None = None,
+    device: str = "auto",
+    dtype: str = "auto",
+    fresh: bool = False,
+) -> Any:
+    """Open a `CrossEncoder` whose tokenizer knows the markers, and which cuts the concept and never the mention.
+
+    Args:
+        source: folder or name on the hub.
+        fresh: whether it may be a plain transformer, to be trained: then it gets an output and rows for the markers.
+
+    Raises:
+        ConfigError: it cannot be loaded, has several outputs, no tokenizer, or does not know the markers.
+        MissingExtraError: without the extra `torch`.
+    """
+    what = f"the cross-encoder {source}"
+    torch = require("torch", extra="torch", what=what)
+    library = require("sentence_transformers", extra="torch", what=what)
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    half = dtype if dtype != "auto" else "bfloat16" if device.startswith("cuda") and not fresh else "float32"
+    try:
+        with quiet() as heard:
+            model = library.CrossEncoder(
+                source, num_labels=1 if fresh else None, device=device, revision=revision, trust_remote_code=False,
+                model_kwargs={"use_safetensors": True, "torch_dtype": getattr(torch, half)},
+            )  # fmt: skip
+    except Exception as e:  # several libraries are at work
+        raise ConfigError(f"{what}: cannot be loaded: {' '.join(str(e).split())[:300]}") from e
+    if (made_up := random_weights(heard)) and not fresh:
+        raise ConfigError(f"{what}: its files lack weights ({', '.join(made_up[:3])}); is it a cross-encoder?")
+    if model.num_labels != 1:
+        raise ConfigError(f"{what}: has {model.num_labels} outputs, expected one")
+    missing = add_markers(model.tokenizer, pairs)
+    if missing and not fresh:
+        raise ConfigError(f"{what}: does not know {missing} of the markers {', '.join(pairs.tokens)}; look at `pairs`")
+    if missing:
+        model[0].model.resize_token_embeddings(len(model.tokenizer), mean_resizing=False)
+    text = {"padding": True, "truncation": pairs.truncation, "max_length": token_limit(model.tokenizer, pairs)}
+    model[0].processing_kwargs = {**(model[0].processing_kwargs or {}), "text": text}
+    return model
+
+
+def pair_logits(
+    model: Any,
+    writer: PairWriter,
+    mentions: Sequence[Mention],
+    candidates: Candidates,
+    wanted: npt.NDArray[np.bool_],
+    batch_size: int,
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Return the logits of the wanted candidates, shape (mentions, k), and of NIL, (mentions,); -inf where there is
+    none. Pairs of equal texts are scored once, the longest first, so that little padding is computed."""
+    lefts, rights = writer.write(mentions, candidates, wanted)
+    lefts = fit(lefts, model.tokenizer, writer.config)
+    number: dict[tuple[str, str], int] = {}
+    rows = [[number.setdefault((a, b), len(number)) for b in own] for a, own in zip(lefts, rights, strict=True)]
+    logits, nil = np.full(wanted.shape, -np.inf), np.full(len(wanted), -np.inf)
+    if number:
+        torch = require("torch", extra="torch", what="the cross-encoder")
+        found = model.predict(
+            [list(pair) for pair in number], batch_size=batch_size, show_progress_bar=False,
+            activation_fn=torch.nn.Identity(), convert_to_numpy=True,
+        ).astype(np.float64).reshape(-1)  # fmt: skip
+        for i, own in enumerate(rows):
+            n = int(wanted[i].sum())
+            logits[i, np.flatnonzero(wanted[i])] = found[own[:n]]
+            if len(own) > n:
+                nil[i] = found[own[n]]
+    return logits, nil
+
+
+def softmax(
+    logits: npt.NDArray[np.float64], nil: npt.NDArray[np.float64]
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Return the shares of candidates, shape (mentions, k), and of NIL, (mentions,); 0 where the logit is -inf."""
+    both = np.concatenate([logits, nil[:, None]], axis=1)
+    highest = both.max(axis=1, keepdims=True)
+    power = np.exp(both - np.where(np.isfinite(highest), highest, 0.0))
+    shares = power / np.maximum(power.sum(axis=1, keepdims=True), 1e-300)
+    return shares[:, :-1], shares[:, -1]

@@ -1,0 +1,140 @@
+"""Training from a config: corpus, candidates, trainer, model folder. What `xnorm train` does."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from xnorm.artifact import check_writable, sha256_text, write_folder
+from xnorm.candidates.base import Candidates
+from xnorm.config import StrictModel, TrainerSpec, find_config, read_with_linker, validate
+from xnorm.corpus import Corpus, CorpusConfig, check_gold, clean_up, missing_files, read_corpus
+from xnorm.errors import DataError
+from xnorm.linker import BATCH, Linker, LinkerConfig
+from xnorm.linking import find_or_build, missing_sources
+from xnorm.progress import Progress, Say, no_progress
+from xnorm.ranking import judge
+from xnorm.registry import find_component
+from xnorm.training.base import Examples
+from xnorm.types import Mention
+
+__all__ = ["KIND", "TrainConfig", "run_training"]
+
+KIND = "reranker"
+
+
+class TrainConfig(StrictModel):
+    """A config file of `xnorm train`."""
+
+    name: str = Field(pattern=r"^[\w][\w.-]*$")
+    """Name of the model; the default output is `models/<name>`."""
+    about: str | None = None
+    """What it is trained on, under which licence."""
+    linker: LinkerConfig
+    """Whose candidates are to be ordered: a config of `xnorm index` as `path`, or its keys."""
+    corpus: CorpusConfig
+    """Annotated mentions; parts that `validation` does not name are trained on."""
+    validation: list[str] | float = 0.1
+    """Parts that the model is chosen by; or the share of documents that are drawn for it."""
+    top_k: int = Field(default=64, ge=2, le=10_000)
+    """Candidates of a mention."""
+    trainer: TrainerSpec
+    """What is trained, and how."""
+
+    @classmethod
+    def read(cls, path: str | Path, overrides: Sequence[str] = ()) -> TrainConfig:
+        """Read a YAML file.
+
+        Raises:
+            ConfigError: with the file, the key, what was found and what was expected.
+        """
+        path = find_config(path, folder="training")
+        return validate(cls, read_with_linker(path, overrides), where=str(path))
+
+    @model_validator(mode="after")
+    def _check_validation(self) -> TrainConfig:
+        if isinstance(self.validation, float) and not 0 < self.validation < 1:
+            raise ValueError(f"validation: expected names of parts or a share between 0 and 1, found {self.validation}")
+        for part in self.validation if isinstance(self.validation, list) else ():
+            if part not in self.corpus.parts:
+                raise ValueError(f"validation: there is no part '{part}'; the parts are {', '.join(self.corpus.parts)}")
+        if isinstance(self.validation, list) and len(self.validation) >= len(self.corpus.parts):
+            raise ValueError("validation: names all parts; at least one must be left to train on")
+        return self
+
+
+def run_training(
+    config: TrainConfig,
+    output: Path,
+    *,
+    overwrite: bool = False,
+    progress: Progress = no_progress,
+    say: Say = lambda line: None,
+) -> dict[str, Any]:
+    """Train, write the model folder, return what its manifest says. A killed run goes on from its last checkpoint.
+
+    Raises:
+        XnormError: files are missing, there is nothing to learn from, or what reading and linking raise.
+    """
+    check_writable(output, kind=KIND, overwrite=overwrite)
+    if lines := missing_files(config.corpus) + missing_sources(config.linker):
+        raise DataError(f"{config.name} needs {len(lines)} more file{'s' * (len(lines) > 1)}: {'; '.join(lines)}")
+    raw = read_corpus(config.corpus)
+    linker = find_or_build(config.linker, progress=progress, say=say)
+    corpus = clean_up(raw, config.corpus.cleanup, linker.terminology)
+    check_gold(corpus.mentions, linker.terminology)
+    training, validation = (_examples(linker, mentions, config.top_k, progress) for mentions in _split(corpus, config))
+    plain = config.model_dump(mode="json")
+    work = output.parent / f".{output.name}.work-{sha256_text(json.dumps(plain, sort_keys=True))[:12]}"
+    about: dict[str, Any] = {
+        "xnorm_version": version("xnorm"),
+        "name": config.name,
+        "about": config.about,
+        "config": plain,
+        "terminology": linker.terminology.fingerprint,
+        "corpus": {key: corpus.about[key] for key in ("parts", "expected")},
+        "cleanup": [report.as_dict() for report in corpus.cleanup],
+    }
+    trainer = find_component("training", config.trainer.type)(config.trainer)
+    with write_folder(output, kind=KIND, overwrite=overwrite, about=about) as folder:
+        about |= trainer.train(training, validation, linker.terminology, work=work, folder=folder, say=say)
+    trainer.forget(work)
+    return about
+
+
+def _split(corpus: Corpus, config: TrainConfig) -> tuple[list[Mention], list[Mention]]:
+    """Return the mentions to train on and those to choose by, never of one document."""
+    if isinstance(config.validation, list):
+        kept = [m for part, own in corpus.parts.items() if part not in config.validation for m in own]
+        return kept, [m for part in config.validation for m in corpus.parts[part]]
+    units = sorted(set(corpus.units))
+    drawn = set(random.Random(f"{config.trainer.model_dump().get('seed', 0)}").sample(
+        units, max(1, round(len(units) * config.validation))
+    ))  # fmt: skip
+    pairs = list(zip(corpus.mentions, corpus.units, strict=True))
+    return [m for m, u in pairs if u not in drawn], [m for m, u in pairs if u in drawn]
+
+
+def _examples(linker: Linker, mentions: list[Mention], top_k: int, progress: Progress) -> Examples:
+    """Return mentions with their candidates, as the generator ranks them."""
+    if not mentions:
+        raise DataError("no mention is left to train on, or to choose a model by")
+    blocks = []
+    for start in range(0, len(mentions), BATCH):
+        progress("linking", start, len(mentions))
+        blocks.append(linker.stages(mentions[start : start + BATCH], top_k)[linker.config.candidates.type])
+    concepts, scores, names = (
+        np.concatenate([getattr(b, name) for b in blocks]) for name in ("concepts", "scores", "names")
+    )
+    found = Candidates(concepts, scores, names)
+    ids = list(dict.fromkeys(i for m in mentions for i in m.gold))
+    row = dict(zip(ids, linker.terminology.rows(ids).tolist(), strict=True))
+    gold = [[row[i] if row[i] >= 0 else -2 for i in m.gold] for m in mentions]
+    return Examples(mentions, found, judge(found.concepts, gold, composite=[m.composite for m in mentions]))

@@ -1,0 +1,1 @@
+"""What learns from annotated mentions: one trainer a file."""

@@ -1,0 +1,269 @@
+"""Training of the cross-encoder: listwise, with candidates of the generator as hard negatives.
+
+The loop is the `CrossEncoderTrainer` of sentence-transformers (precision, several GPUs, checkpoints, logging), the loss
+is ours (`xnorm.losses`), the texts are those of scoring (`xnorm.pairs`).
+"""
+
+from __future__ import annotations
+
+import random
+import shutil
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field
+
+from xnorm.config import StrictModel
+from xnorm.errors import DataError
+from xnorm.loading import quiet
+from xnorm.pairs import PairsConfig, PairWriter, fit
+from xnorm.progress import Say
+from xnorm.registry import require
+from xnorm.reranking.cross_encoder import MODEL, open_model, pair_logits, softmax
+from xnorm.tables import Terminology
+from xnorm.training.base import Examples, Trainer, TrainerConfig
+
+__all__ = ["CrossEncoderTrainer", "CrossEncoderTrainerConfig", "LossConfig", "fit_temperature", "sample_candidates"]
+
+
+class LossConfig(StrictModel):
+    """Cross-entropy over a mention's candidates, plus a pull towards the generator's scores; see `xnorm.losses`."""
+
+    regularizer: Literal["none", "l2", "mse", "kl", "xmen"] = "none"
+    """`l2` is xMEN's norm, `mse` does not depend on the number of candidates, `kl` pulls towards the generator's
+    distribution; `xmen` is xMEN's whole loss, for comparison."""
+    strength: float = Field(default=0.1, ge=0)
+    """Weight of the regulariser."""
+    temperature: float = Field(default=0.1, gt=0)
+    """Of the generator's distribution, with `kl`."""
+
+
+class CrossEncoderTrainerConfig(TrainerConfig):
+    """Settings of the training."""
+
+    type: str = "cross_encoder"
+    model: str
+    """Transformer to start from: a name on the Hugging Face hub, or a folder (a relative one starts with `./`)."""
+    revision: str | None = None
+    """Branch, tag or commit on the hub."""
+    pairs: PairsConfig = PairsConfig()
+    """What the model reads."""
+    loss: LossConfig = LossConfig()
+    """What is minimised."""
+    candidates: int = Field(default=16, ge=2)
+    """Candidates of a mention in training, gold included: half of the others are the generator's best, half are drawn
+    from the rest."""
+    epochs: float = Field(default=3.0, gt=0)
+    """Passes over the training mentions, at most."""
+    batch_size: int = Field(default=8, ge=1)
+    """Mentions between two updates."""
+    pairs_at_once: int = Field(default=64, ge=1)
+    """Pairs whose activations are held at a time; less memory, the same result."""
+    learning_rate: float = Field(default=5e-5, gt=0)
+    """Highest learning rate; warms up over a tenth of the steps, then falls linearly."""
+    freeze_embeddings: bool = False
+    """Leave the word vectors as they are, which saves a third of the time of a small multilingual model."""
+    evaluations: int = Field(default=2, ge=1)
+    """How often an epoch the validation is measured."""
+    patience: int = Field(default=3, ge=1)
+    """The training ends after so many measurements without a better one."""
+    validation_mentions: int = Field(default=500, ge=1)
+    """Mentions that are drawn of the validation parts for these measurements; the last one is of all."""
+    validation_candidates: int = Field(default=16, ge=2)
+    """Candidates of each that are looked at."""
+    device: str = Field(default="auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")
+    """`cpu`, `cuda`, `cuda:N` or `mps`; `auto` takes the first accelerator there is."""
+
+
+class CrossEncoderTrainer(Trainer):
+    """Trains a cross-encoder, keeps the best weights by accuracy on the validation, and fits its temperature."""
+
+    config_class: ClassVar[type[TrainerConfig]] = CrossEncoderTrainerConfig
+    config: CrossEncoderTrainerConfig
+
+    def train(
+        self, training: Examples, validation: Examples, terminology: Terminology, *, work: Path, folder: Path, say: Say
+    ) -> dict[str, Any]:
+        c = self.config
+        useful = self._useful(training)
+        say(f"training on {len(useful.mentions):,} of {len(training.mentions):,} mentions (gold among the candidates)")
+        model = open_model(c.model, c.pairs, revision=c.revision, device=c.device, fresh=True)
+        if c.freeze_embeddings:
+            model[0].model.get_input_embeddings().weight.requires_grad_(False)
+        writer = PairWriter(terminology, c.pairs)
+        rng = np.random.default_rng(c.seed)
+        drawn = np.sort(rng.permutation(len(validation.mentions))[: c.validation_mentions])
+        measured = _Validation(writer, validation.take(drawn), c.validation_candidates, c.pairs_at_once)
+        before = measured.before
+        stopped = self._fit(model, self._dataset(useful, model, writer), measured, work, say)
+        whole = _Validation(writer, validation, c.validation_candidates, c.pairs_at_once)
+        accuracy, logits, nil = whole.measure(model)
+        with quiet():
+            model.save_pretrained(str(folder / MODEL), safe_serialization=True)
+        return {
+            "pairs": c.pairs.model_dump(mode="json"),
+            "temperature": fit_temperature(logits, nil, whole.hits),
+            "validation": {
+                "mentions": len(validation.mentions),
+                "candidates": c.validation_candidates,
+                "accuracy_before": round(whole.before, 6),
+                "accuracy": round(accuracy, 6),
+                "drawn": {"mentions": len(drawn), "accuracy_before": round(before, 6), "by_step": measured.history},
+            },
+            "trained": {"mentions": len(useful.mentions), "left_out": len(training.mentions) - len(useful.mentions)},
+            "stopped": stopped,
+        }
+
+    def forget(self, work: Path) -> None:
+        shutil.rmtree(work, ignore_errors=True)
+
+    def _useful(self, training: Examples) -> Examples:
+        """Return the mentions that a target can be made of."""
+        found = training.judged.hits.any(axis=1) & (training.candidates.sizes() > 1)
+        if self.config.pairs.nil:
+            found |= training.candidates.sizes() > 1
+        if not found.any():
+            n, recall = len(training.mentions), training.judged.hits.any(axis=1).mean()
+            raise DataError(
+                f"none of the {n:,} training mentions has its gold among two or more candidates (recall {recall:.3f})",
+                fix="look at the generator, at the gold's prefix, or take more candidates (top_k)",
+            )
+        return training.take(np.flatnonzero(found))
+
+    def _dataset(self, examples: Examples, model: Any, writer: PairWriter) -> Any:
+        """Return the columns that the loss reads."""
+        datasets = require("datasets", extra="torch", what="training")
+        c = self.config
+        columns = sample_candidates(examples, c.candidates, seed=c.seed)
+        picked = examples.candidates.take(np.arange(len(examples.mentions)))
+        rows = np.arange(len(columns))[:, None]
+        concepts = np.where(columns >= 0, picked.concepts[rows, columns], -1)
+        scores = picked.scores[rows, columns]
+        hits = examples.judged.hits[rows, columns] & (columns >= 0)
+        picked.concepts, picked.scores, picked.names = concepts, scores, picked.names[rows, columns]
+        picked.members = {}
+        wanted = concepts >= 0
+        lefts, rights = writer.write(examples.mentions, picked, wanted)
+        lefts = fit(lefts, model.tokenizer, c.pairs)
+        priors = [scores[i][wanted[i]].astype(float).tolist() for i in range(len(lefts))]
+        labels = [hits[i][wanted[i]].astype(float).tolist() for i in range(len(lefts))]
+        if c.pairs.nil:
+            labels = [[*own, float(not any(own))] for own in labels]
+            if c.loss.regularizer == "xmen":  # whose prior of NIL is its label
+                priors = [[*own, label[-1]] for own, label in zip(priors, labels, strict=True)]
+        table = {"mention": lefts, "candidates": rights, "prior": priors, "labels": labels}
+        return datasets.Dataset.from_dict(table)
+
+    def _fit(self, model: Any, dataset: Any, measured: _Validation, work: Path, say: Say) -> str:
+        """Run the trainer; return why it ended."""
+        library = require("sentence_transformers.cross_encoder", extra="torch", what="training")
+        callbacks = require("transformers", extra="torch", what="training")
+        from xnorm.losses import ListwiseLoss, NotFiniteError
+
+        c = self.config
+        steps = max(1, int(len(dataset) / c.batch_size / c.evaluations))
+        total = max(1, int(len(dataset) / c.batch_size * c.epochs))
+        arguments = library.CrossEncoderTrainingArguments(
+            output_dir=str(work / "checkpoints"), num_train_epochs=c.epochs, per_device_train_batch_size=c.batch_size,
+            learning_rate=c.learning_rate, warmup_steps=max(1, total // 10), weight_decay=0.01, seed=c.seed,
+            eval_strategy="steps", eval_steps=steps, save_strategy="steps", save_steps=steps, save_total_limit=2,
+            load_best_model_at_end=True, metric_for_best_model="eval_accuracy", greater_is_better=True,
+            logging_strategy="steps", logging_steps=steps, logging_nan_inf_filter=False, report_to="none",
+            disable_tqdm=True, dataloader_pin_memory=False, use_cpu=str(model.device) == "cpu",
+        )  # fmt: skip
+        loss = ListwiseLoss(model, **c.loss.model_dump(), mini_batch_size=c.pairs_at_once)
+        trainer = library.CrossEncoderTrainer(
+            model=model, args=arguments, train_dataset=dataset, loss=loss, evaluator=measured.evaluator(say),
+            callbacks=[callbacks.EarlyStoppingCallback(early_stopping_patience=c.patience)],
+        )  # fmt: skip
+        for callback in list(trainer.callback_handler.callbacks):
+            if type(callback).__name__ in ("PrinterCallback", "ModelCardCallback"):
+                trainer.remove_callback(type(callback))
+        checkpoints = sorted((work / "checkpoints").glob("checkpoint-*"), key=lambda p: int(p.name.rpartition("-")[2]))
+        if checkpoints:
+            say(f"going on from {checkpoints[-1].name} of a run that was stopped")
+        try:
+            with quiet():
+                trainer.train(resume_from_checkpoint=str(checkpoints[-1]) if checkpoints else None)
+        except NotFiniteError as e:
+            best = trainer.state.best_model_checkpoint
+            if best is None:
+                raise
+            say(f"{e}; keeping {Path(best).name}")
+            trainer._load_best_model()
+            return "the loss was not finite"
+        return "ran to its end" if trainer.state.global_step >= trainer.state.max_steps else "no better any more"
+
+
+class _Validation:
+    """Accuracy of a model on some mentions."""
+
+    def __init__(self, writer: PairWriter, examples: Examples, most: int, batch_size: int) -> None:
+        self.writer, self.batch_size = writer, batch_size
+        self.mentions = examples.mentions
+        self.candidates = examples.candidates.first(most)
+        self.hits = examples.judged.hits[:, :most]
+        self.before = float(self.hits[:, 0].mean()) if len(self.hits) else 0.0
+        self.history: list[float] = []
+
+    def measure(self, model: Any) -> tuple[float, npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """Return the share of mentions whose gold comes first, and the logits."""
+        wanted = self.candidates.concepts >= 0
+        logits, nil = pair_logits(model, self.writer, self.mentions, self.candidates, wanted, self.batch_size)
+        first = logits.argmax(axis=1)
+        right = self.hits[np.arange(len(first)), first] & wanted.any(axis=1)
+        return float(right.mean()), logits, nil
+
+    def evaluator(self, say: Say) -> Any:
+        """Return what the trainer calls."""
+        base = require("sentence_transformers.evaluation", extra="torch", what="training").SentenceEvaluator
+        own = self
+
+        class Accuracy(base):  # type: ignore[misc, valid-type]
+            primary_metric = "accuracy"
+            name = ""
+
+            def __call__(self, model: Any, output_path: Any = None, epoch: float = -1, steps: int = -1) -> Any:
+                accuracy, _, _ = own.measure(model)
+                own.history.append(round(accuracy, 6))
+                say(f"epoch {epoch:.2f}, step {steps}: accuracy {accuracy:.4f} (before: {own.before:.4f})")
+                return {"accuracy": accuracy}
+
+        return Accuracy()
+
+
+def sample_candidates(examples: Examples, size: int, *, seed: int) -> npt.NDArray[np.int64]:
+    """Return which candidates of each mention are trained on: columns, shape (mentions, size), -1 for padding.
+
+    Of gold at most half, then the best others, then as many drawn from the rest; in the generator's order.
+    """
+    out = np.full((len(examples.mentions), size), -1, np.int64)
+    for i, (hits, n) in enumerate(zip(examples.judged.hits, examples.candidates.sizes().tolist(), strict=True)):
+        gold = np.flatnonzero(hits[:n])[: max(1, size // 2)].tolist()
+        others = np.flatnonzero(~hits[:n]).tolist()
+        room = size - len(gold)
+        best, rest = others[: (room + 1) // 2], others[(room + 1) // 2 :]
+        drawn = random.Random(f"{seed}/{examples.mentions[i].id}/{i}").sample(rest, min(room - len(best), len(rest)))
+        chosen = sorted([*gold, *best, *drawn])
+        out[i, : len(chosen)] = chosen
+    return out
+
+
+def fit_temperature(
+    logits: npt.NDArray[np.float64], nil: npt.NDArray[np.float64], hits: npt.NDArray[np.bool_]
+) -> float:
+    """Return the temperature by which the shares of candidates have the greatest likelihood; 1 where nothing tells.
+
+    Source: Guo et al. 2017, On calibration of modern neural networks.
+    """
+    known = hits.any(axis=1) & (np.isfinite(logits).sum(axis=1) > 1)
+    if not known.any():
+        return 1.0
+    best = (np.inf, 1.0)
+    for temperature in np.geomspace(0.05, 20, 121).tolist():
+        shares, _ = softmax(logits[known] / temperature, nil[known] / temperature)
+        gold = np.where(hits[known], shares, 0.0).sum(axis=1)
+        best = min(best, (-float(np.log(np.maximum(gold, 1e-12)).mean()), round(temperature, 6)))
+    return best[1]
