@@ -129,7 +129,13 @@ def open_folder(path: str | Path, *, kind: str, verify: bool | None = None) -> d
     return manifest
 
 
-_COMMANDS = {"index": "index", "encoder": "export", "results": "evaluate", "reranker": "train"}
+_COMMANDS = {
+    "index": "index",
+    "encoder": "export",
+    "results": "evaluate",
+    "reranker": "train",
+    "reranker-onnx": "export",
+}
 """Kind of folder -> the command that writes it."""
 
 

@@ -315,19 +315,41 @@ def compare(
 @app.command()
 @_one_line_errors
 def export(
-    config: Annotated[str, typer.Argument(help="A config whose dense generator has a sentence_transformer encoder.")],
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="CONFIG",
+            help="A config whose dense generator has a sentence_transformer encoder, or a model folder of a reranker.",
+        ),
+    ],
     overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Replace keys.")] = None,
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write.")] = Path("encoder"),
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Folder to write; default: encoder, or reranker.")
+    ] = None,
     int8: Annotated[bool, typer.Option(help="Write the int8 graph, too.")] = True,
     overwrite: Overwrite = False,
 ) -> None:
-    """Export the encoder of a config to ONNX, to be used as `encoder: {type: onnx, model: FOLDER}`."""
+    """Export to ONNX: the encoder of a config, to be used as `encoder: {type: onnx, model: FOLDER}`, or a reranker that
+    `xnorm train` wrote, as `reranker: {type: onnx, path: FOLDER}`."""
     from xnorm.export import export_encoder, find_encoder
     from xnorm.linker import LinkerConfig
 
-    export_encoder(
-        find_encoder(LinkerConfig.read(config, overrides or ()).candidates), output, int8=int8, overwrite=overwrite
-    )
+    if not Path(source).is_dir():
+        encoder = find_encoder(LinkerConfig.read(source, overrides or ()).candidates)
+        export_encoder(encoder, output or Path("encoder"), int8=int8, overwrite=overwrite)
+        return
+    from xnorm.export_reranker import export_reranker
+
+    if overrides:
+        raise ConfigError(f"{overrides[0]}: a model folder has no keys to replace; they go with a config")
+    about = export_reranker(source, output or Path("reranker"), int8=int8, overwrite=overwrite)
+    typer.echo(f"fp32: logits differ by up to {about['max_difference']:.1g} from those of torch", err=True)
+    if int8:
+        typer.echo(
+            f"int8: logits differ by up to {about['int8_max_difference']:.2g} from those of fp32, "
+            f"rank correlation {about['int8_rank_correlation']:.4f}",
+            err=True,
+        )
 
 
 def _about(path: Path, *, verify: bool | None = None) -> dict[str, Any]:

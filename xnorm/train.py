@@ -65,7 +65,7 @@ class TrainConfig(StrictModel):
         for part in self.validation if isinstance(self.validation, list) else ():
             if part not in self.corpus.parts:
                 raise ValueError(f"validation: there is no part '{part}'; the parts are {', '.join(self.corpus.parts)}")
-        if isinstance(self.validation, list) and len(self.validation) >= len(self.corpus.parts):
+        if isinstance(self.validation, list) and set(self.validation) >= set(self.corpus.parts):
             raise ValueError("validation: names all parts; at least one must be left to train on")
         return self
 
@@ -92,7 +92,8 @@ def run_training(
     check_gold(corpus.mentions, linker.terminology)
     training, validation = (_examples(linker, mentions, config.top_k, progress) for mentions in _split(corpus, config))
     plain = config.model_dump(mode="json")
-    work = output.parent / f".{output.name}.work-{sha256_text(json.dumps(plain, sort_keys=True))[:12]}"
+    settings = json.dumps([plain, linker.terminology.fingerprint, corpus.about["parts"]], sort_keys=True)
+    work = output.parent / f".{output.name}.work-{sha256_text(settings)[:12]}"
     about: dict[str, Any] = {
         "xnorm_version": version("xnorm"),
         "name": config.name,

@@ -15,16 +15,17 @@ from pydantic import Field, model_validator
 
 from xnorm.artifact import open_folder
 from xnorm.candidates.base import Candidates, Scores
-from xnorm.config import InputPath
-from xnorm.errors import ConfigError
+from xnorm.config import InputPath, validate
+from xnorm.errors import ArtifactError, ConfigError
 from xnorm.loading import quiet, random_weights
-from xnorm.pairs import PairsConfig, PairWriter, add_markers, fit, token_limit
+from xnorm.pairs import PairsConfig, PairWriter, add_markers, token_limit
 from xnorm.registry import require
 from xnorm.reranking.base import Reranker, RerankerConfig
+from xnorm.scoring import Floats, logits_of, probabilities
 from xnorm.tables import Terminology
 from xnorm.types import Mention
 
-__all__ = ["KIND", "CrossEncoderConfig", "CrossEncoderReranker", "open_model", "pair_logits", "softmax"]
+__all__ = ["KIND", "CrossEncoderConfig", "CrossEncoderReranker", "open_model", "pair_logits"]
 
 KIND = "reranker"
 MODEL = "model"
@@ -80,7 +81,12 @@ class CrossEncoderReranker(Reranker):
         if config.path is None:
             return cls(config, terminology, config.pairs or PairsConfig(), 1.0)
         about = open_folder(config.path, kind=KIND)
-        return cls(config, terminology, PairsConfig.model_validate(about["pairs"]), float(about["temperature"]))
+        where = f"{config.path}/manifest.json"
+        pairs = validate(PairsConfig, about.get("pairs") or {}, where=where)
+        temperature = about.get("temperature")
+        if not isinstance(temperature, int | float) or temperature <= 0 or "pairs" not in about:
+            raise ArtifactError(f"{where}: does not say how the model is used; train it with this xnorm")
+        return cls(config, terminology, pairs, float(temperature))
 
     @cached_property
     def model(self) -> Any:
@@ -91,12 +97,7 @@ class CrossEncoderReranker(Reranker):
 
     def score(self, mentions: Sequence[Mention], candidates: Candidates, wanted: npt.NDArray[np.bool_]) -> Scores:
         logits, nil = pair_logits(self.model, self.writer, mentions, candidates, wanted, self.config.batch_size)
-        if not self.config.nil:
-            nil[:] = -np.inf
-        shares, none = softmax(logits / self.temperature, nil / self.temperature)
-        best = np.where(wanted, shares, -np.inf).max(axis=1, initial=-np.inf)
-        shares[(none > best) & wanted.any(axis=1), 0] = np.nan  # says NIL
-        return shares.astype(np.float32)
+        return probabilities(logits, nil, wanted, temperature=self.temperature, allow_nil=self.config.nil)
 
 
 def open_model(
@@ -153,34 +154,16 @@ def pair_logits(
     candidates: Candidates,
     wanted: npt.NDArray[np.bool_],
     batch_size: int,
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Return the logits of the wanted candidates, shape (mentions, k), and of NIL, (mentions,); -inf where there is
-    none. Pairs of equal texts are scored once, the longest first, so that little padding is computed."""
-    lefts, rights = writer.write(mentions, candidates, wanted)
-    lefts = fit(lefts, model.tokenizer, writer.config)
-    number: dict[tuple[str, str], int] = {}
-    rows = [[number.setdefault((a, b), len(number)) for b in own] for a, own in zip(lefts, rights, strict=True)]
-    logits, nil = np.full(wanted.shape, -np.inf), np.full(len(wanted), -np.inf)
-    if number:
+) -> tuple[Floats, Floats]:
+    """Return the logits that a `CrossEncoder` gives, as `logits_of`; the longest pairs first, so that little padding is
+    computed."""
+
+    def predict(pairs: Sequence[tuple[str, str]]) -> Floats:
         torch = require("torch", extra="torch", what="the cross-encoder")
-        found = model.predict(
-            [list(pair) for pair in number], batch_size=batch_size, show_progress_bar=False,
+        found: Floats = model.predict(
+            [list(pair) for pair in pairs], batch_size=batch_size, show_progress_bar=False,
             activation_fn=torch.nn.Identity(), convert_to_numpy=True,
         ).astype(np.float64).reshape(-1)  # fmt: skip
-        for i, own in enumerate(rows):
-            n = int(wanted[i].sum())
-            logits[i, np.flatnonzero(wanted[i])] = found[own[:n]]
-            if len(own) > n:
-                nil[i] = found[own[n]]
-    return logits, nil
+        return found
 
-
-def softmax(
-    logits: npt.NDArray[np.float64], nil: npt.NDArray[np.float64]
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Return the shares of candidates, shape (mentions, k), and of NIL, (mentions,); 0 where the logit is -inf."""
-    both = np.concatenate([logits, nil[:, None]], axis=1)
-    highest = both.max(axis=1, keepdims=True)
-    power = np.exp(both - np.where(np.isfinite(highest), highest, 0.0))
-    shares = power / np.maximum(power.sum(axis=1, keepdims=True), 1e-300)
-    return shares[:, :-1], shares[:, -1]
+    return logits_of(predict, model.tokenizer, writer, mentions, candidates, wanted)

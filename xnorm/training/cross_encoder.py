@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 import shutil
+import warnings
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -21,7 +22,8 @@ from xnorm.loading import quiet
 from xnorm.pairs import PairsConfig, PairWriter, fit
 from xnorm.progress import Say
 from xnorm.registry import require
-from xnorm.reranking.cross_encoder import MODEL, open_model, pair_logits, softmax
+from xnorm.reranking.cross_encoder import MODEL, open_model, pair_logits
+from xnorm.scoring import softmax
 from xnorm.tables import Terminology
 from xnorm.training.base import Examples, Trainer, TrainerConfig
 
@@ -89,6 +91,7 @@ class CrossEncoderTrainer(Trainer):
         c = self.config
         useful = self._useful(training)
         say(f"training on {len(useful.mentions):,} of {len(training.mentions):,} mentions (gold among the candidates)")
+        require("transformers", extra="torch", what="training").set_seed(c.seed)  # new weights are drawn on opening
         model = open_model(c.model, c.pairs, revision=c.revision, device=c.device, fresh=True)
         if c.freeze_embeddings:
             model[0].model.get_input_embeddings().weight.requires_grad_(False)
@@ -97,7 +100,7 @@ class CrossEncoderTrainer(Trainer):
         drawn = np.sort(rng.permutation(len(validation.mentions))[: c.validation_mentions])
         measured = _Validation(writer, validation.take(drawn), c.validation_candidates, c.pairs_at_once)
         before = measured.before
-        stopped = self._fit(model, self._dataset(useful, model, writer), measured, work, say)
+        stopped, history = self._fit(model, self._dataset(useful, model, writer), measured, work, say)
         whole = _Validation(writer, validation, c.validation_candidates, c.pairs_at_once)
         accuracy, logits, nil = whole.measure(model)
         with quiet():
@@ -110,7 +113,7 @@ class CrossEncoderTrainer(Trainer):
                 "candidates": c.validation_candidates,
                 "accuracy_before": round(whole.before, 6),
                 "accuracy": round(accuracy, 6),
-                "drawn": {"mentions": len(drawn), "accuracy_before": round(before, 6), "by_step": measured.history},
+                "drawn": {"mentions": len(drawn), "accuracy_before": round(before, 6), "by_step": history},
             },
             "trained": {"mentions": len(useful.mentions), "left_out": len(training.mentions) - len(useful.mentions)},
             "stopped": stopped,
@@ -122,9 +125,10 @@ class CrossEncoderTrainer(Trainer):
     def _useful(self, training: Examples) -> Examples:
         """Return the mentions that a target can be made of."""
         found = training.judged.hits.any(axis=1) & (training.candidates.sizes() > 1)
+        any_gold = found.any()
         if self.config.pairs.nil:
             found |= training.candidates.sizes() > 1
-        if not found.any():
+        if not any_gold:
             n, recall = len(training.mentions), training.judged.hits.any(axis=1).mean()
             raise DataError(
                 f"none of the {n:,} training mentions has its gold among two or more candidates (recall {recall:.3f})",
@@ -156,11 +160,11 @@ class CrossEncoderTrainer(Trainer):
         table = {"mention": lefts, "candidates": rights, "prior": priors, "labels": labels}
         return datasets.Dataset.from_dict(table)
 
-    def _fit(self, model: Any, dataset: Any, measured: _Validation, work: Path, say: Say) -> str:
-        """Run the trainer; return why it ended."""
+    def _fit(self, model: Any, dataset: Any, measured: _Validation, work: Path, say: Say) -> tuple[str, list[float]]:
+        """Run the trainer; return why it ended, and the accuracies on the way, those before a kill included."""
         library = require("sentence_transformers.cross_encoder", extra="torch", what="training")
         callbacks = require("transformers", extra="torch", what="training")
-        from xnorm.losses import ListwiseLoss, NotFiniteError
+        from xnorm.losses import ListwiseLoss, NotFiniteError, StrengthWarning
 
         c = self.config
         steps = max(1, int(len(dataset) / c.batch_size / c.evaluations))
@@ -181,11 +185,13 @@ class CrossEncoderTrainer(Trainer):
         for callback in list(trainer.callback_handler.callbacks):
             if type(callback).__name__ in ("PrinterCallback", "ModelCardCallback"):
                 trainer.remove_callback(type(callback))
-        checkpoints = sorted((work / "checkpoints").glob("checkpoint-*"), key=lambda p: int(p.name.rpartition("-")[2]))
+        whole = (p.parent for p in (work / "checkpoints").glob("checkpoint-*/trainer_state.json"))  # written last
+        checkpoints = sorted(whole, key=lambda p: int(p.name.rpartition("-")[2]))
         if checkpoints:
             say(f"going on from {checkpoints[-1].name} of a run that was stopped")
         try:
             with quiet():
+                warnings.simplefilter("always", StrengthWarning)
                 trainer.train(resume_from_checkpoint=str(checkpoints[-1]) if checkpoints else None)
         except NotFiniteError as e:
             best = trainer.state.best_model_checkpoint
@@ -193,8 +199,14 @@ class CrossEncoderTrainer(Trainer):
                 raise
             say(f"{e}; keeping {Path(best).name}")
             trainer._load_best_model()
-            return "the loss was not finite"
-        return "ran to its end" if trainer.state.global_step >= trainer.state.max_steps else "no better any more"
+            return "the loss was not finite", _history(trainer)
+        ended = trainer.state.global_step >= trainer.state.max_steps
+        return "ran to its end" if ended else "no better any more", _history(trainer)
+
+
+def _history(trainer: Any) -> list[float]:
+    entries = trainer.state.log_history
+    return [round(float(entry["eval_accuracy"]), 6) for entry in entries if "eval_accuracy" in entry]
 
 
 class _Validation:
@@ -205,15 +217,18 @@ class _Validation:
         self.mentions = examples.mentions
         self.candidates = examples.candidates.first(most)
         self.hits = examples.judged.hits[:, :most]
-        self.before = float(self.hits[:, 0].mean()) if len(self.hits) else 0.0
-        self.history: list[float] = []
+        self.is_nil = examples.judged.n_gold == 0
+        empty = examples.candidates.sizes() == 0
+        self.before = float(np.where(self.is_nil, empty, self.hits[:, 0]).mean())
 
     def measure(self, model: Any) -> tuple[float, npt.NDArray[np.float64], npt.NDArray[np.float64]]:
         """Return the share of mentions whose gold comes first, and the logits."""
         wanted = self.candidates.concepts >= 0
         logits, nil = pair_logits(model, self.writer, self.mentions, self.candidates, wanted, self.batch_size)
-        first = logits.argmax(axis=1)
-        right = self.hits[np.arange(len(first)), first] & wanted.any(axis=1)
+        first, some = logits.argmax(axis=1), wanted.any(axis=1)
+        rows = np.arange(len(first))
+        says_nil = ~some | (nil > logits[rows, first])
+        right = np.where(self.is_nil, says_nil, self.hits[rows, first] & ~says_nil)
         return float(right.mean()), logits, nil
 
     def evaluator(self, say: Say) -> Any:
@@ -227,7 +242,6 @@ class _Validation:
 
             def __call__(self, model: Any, output_path: Any = None, epoch: float = -1, steps: int = -1) -> Any:
                 accuracy, _, _ = own.measure(model)
-                own.history.append(round(accuracy, 6))
                 say(f"epoch {epoch:.2f}, step {steps}: accuracy {accuracy:.4f} (before: {own.before:.4f})")
                 return {"accuracy": accuracy}
 

@@ -1,0 +1,214 @@
+"""An exported cross-encoder on ONNX Runtime: no torch, no transformers, quick on processors.
+
+Reads the folders that `xnorm.export_reranker` writes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar, Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field
+
+from xnorm.artifact import open_folder
+from xnorm.candidates.base import Candidates, Scores
+from xnorm.config import InputPath, StrictModel, validate
+from xnorm.errors import ConfigError
+from xnorm.pairs import PairsConfig, PairWriter
+from xnorm.registry import require
+from xnorm.reranking.base import Reranker, RerankerConfig
+from xnorm.scoring import Floats, logits_of, probabilities
+from xnorm.system import processors
+from xnorm.tables import Terminology
+from xnorm.types import Mention
+
+__all__ = [
+    "INPUTS",
+    "KIND",
+    "MODEL_FILES",
+    "TOKENIZER",
+    "OnnxPairModel",
+    "OnnxReranker",
+    "OnnxRerankerConfig",
+    "PairTokenizer",
+    "RerankerCard",
+]
+
+KIND = "reranker-onnx"
+MODEL_FILES = {"fp32": "model.onnx", "int8": "model_int8.onnx"}
+"""Precision -> the graph's file in the folder."""
+TOKENIZER = "tokenizer.json"
+BATCH_TOKENS = 512
+"""Tokens a forward pass, padding included: enough to fill the matrix kernels, few enough to stay in the cache."""
+
+Ids = npt.NDArray[np.int64]
+Input = Literal["input_ids", "attention_mask", "token_type_ids"]
+INPUTS: tuple[Input, ...] = get_args(Input)
+"""What a graph may be fed, in this order; models of the RoBERTa family have no types of tokens."""
+
+
+class RerankerCard(StrictModel):
+    """What the manifest says of the model."""
+
+    pairs: PairsConfig
+    """The texts that it reads."""
+    temperature: float = Field(gt=0, allow_inf_nan=False)
+    """By which its logits become probabilities."""
+    max_length: int = Field(ge=1)
+    """Tokens of a pair that are read, the special ones included."""
+    pad_id: int = Field(ge=0)
+    """Id of the padding token."""
+    inputs: list[Input]
+    """What the graph is fed."""
+
+
+class OnnxRerankerConfig(RerankerConfig):
+    """Settings of an exported cross-encoder."""
+
+    type: str = "onnx"
+    path: InputPath
+    """Folder that `xnorm export` wrote of a folder of `xnorm train`."""
+    precision: Literal["fp32", "int8"] = "fp32"
+    """`int8` is quicker and a quarter of the size; the folder's manifest says how near it is to `fp32`."""
+    nil: bool = True
+    """Whether a mention is NIL where the model prefers that to every candidate; if it was trained with that choice."""
+    threads: int | None = Field(default=None, ge=1)
+    """Threads of the runtime; default: the processors available."""
+    batch_size: int = Field(default=64, ge=1)
+    """Pairs a forward pass at most; long pairs are passed in smaller batches."""
+
+
+class OnnxReranker(Reranker):
+    """Scores are probabilities, as those of `cross_encoder`."""
+
+    config_class: ClassVar[type[RerankerConfig]] = OnnxRerankerConfig
+    config: OnnxRerankerConfig
+
+    def __init__(self, config: OnnxRerankerConfig, terminology: Terminology, card: RerankerCard) -> None:
+        self.config, self.card = config, card
+        self.writer = PairWriter(terminology, card.pairs)
+
+    @classmethod
+    def load(cls, config: RerankerConfig, terminology: Terminology) -> OnnxReranker:
+        assert isinstance(config, OnnxRerankerConfig)
+        if not config.path.is_dir():
+            raise ConfigError(f"reranker {config.path}: no such folder; `xnorm export MODEL_FOLDER` writes one")
+        about = open_folder(config.path, kind=KIND)
+        if (file := MODEL_FILES[config.precision]) not in about["files"]:
+            raise ConfigError(
+                f"reranker {config.path}: has no {file}; use precision: fp32, or export it again with --int8"
+            )
+        known = {name: about[name] for name in RerankerCard.model_fields if name in about}
+        return cls(config, terminology, validate(RerankerCard, known, where=str(config.path)))
+
+    @cached_property
+    def model(self) -> OnnxPairModel:
+        """The loaded graph and tokenizer."""
+        c = self.config
+        return OnnxPairModel(c.path, self.card, MODEL_FILES[c.precision], threads=c.threads, batch_size=c.batch_size)
+
+    def score(self, mentions: Sequence[Mention], candidates: Candidates, wanted: npt.NDArray[np.bool_]) -> Scores:
+        model = self.model
+        logits, nil = logits_of(model.predict, model.tokenizer, self.writer, mentions, candidates, wanted)
+        return probabilities(logits, nil, wanted, temperature=self.card.temperature, allow_nil=self.config.nil)
+
+
+class PairTokenizer:
+    """A `tokenizers.Tokenizer` that answers what `xnorm.pairs` asks one of `transformers`, and encodes pairs."""
+
+    def __init__(self, tokenizer: Any, card: RerankerCard) -> None:
+        self._tokenizer = tokenizer
+        self._truncation = card.pairs.truncation
+        self.model_max_length = card.max_length
+        tokenizer.no_padding()
+        if unknown := [token for token in card.pairs.tokens if tokenizer.token_to_id(token) is None]:
+            raise ValueError(f"its tokenizer does not know the markers {', '.join(unknown)}")
+
+    def __call__(
+        self, texts: list[str], *, add_special_tokens: bool, truncation: bool = False, verbose: bool = False
+    ) -> dict[str, list[list[int]]]:
+        """Return the ids of whole texts; `truncation` and `verbose` are there for the likeness."""
+        self._tokenizer.no_truncation()
+        found = self._tokenizer.encode_batch_fast(texts, add_special_tokens=add_special_tokens)
+        return {"input_ids": [encoding.ids for encoding in found]}
+
+    def num_special_tokens_to_add(self, pair: bool = False) -> int:
+        """Return how many tokens frame a pair, or a text."""
+        return int(self._tokenizer.num_special_tokens_to_add(pair))
+
+    def encode_pairs(self, pairs: Sequence[tuple[str, str]]) -> tuple[list[list[int]], list[list[int]]]:
+        """Return ids and types of the tokens of each pair, cut to the model's length."""
+        self._tokenizer.enable_truncation(self.model_max_length, strategy=self._truncation)
+        found = self._tokenizer.encode_batch_fast(list(pairs))
+        return [encoding.ids for encoding in found], [encoding.type_ids for encoding in found]
+
+
+class OnnxPairModel:
+    """A graph, its tokenizer and how to feed them.
+
+    Args:
+        folder: where the files are; it need not be a finished artifact.
+        card: what the manifest says.
+        file: the graph's name in the folder.
+        threads: threads of the runtime; None: the processors available.
+        batch_size: pairs a forward pass at most.
+
+    Raises:
+        MissingExtraError: onnxruntime or tokenizers is not installed.
+        ConfigError: a file cannot be loaded; a graph with weights outside of the folder is refused by the runtime.
+    """
+
+    def __init__(
+        self, folder: Path, card: RerankerCard, file: str, *, threads: int | None = None, batch_size: int = 64
+    ) -> None:
+        runtime = require("onnxruntime", extra="onnx", what="reranker onnx")
+        tokenizers = require("tokenizers", extra="onnx", what="reranker onnx")
+        self.card, self.folder, self.batch_size = card, folder, batch_size
+        options = runtime.SessionOptions()
+        options.intra_op_num_threads = threads or processors()
+        options.log_severity_level = 3
+        try:
+            self._session = runtime.InferenceSession(str(folder / file), options, providers=["CPUExecutionProvider"])
+            if {i.name for i in self._session.get_inputs()} != set(card.inputs):
+                raise ValueError("its graph takes other inputs than its manifest says")
+            self.tokenizer = PairTokenizer(tokenizers.Tokenizer.from_file(str(folder / TOKENIZER)), card)
+        except Exception as e:  # neither library has a base class for its errors
+            raise ConfigError(f"reranker {folder}: cannot be loaded: {' '.join(str(e).split())[:300]}") from e
+
+    def predict(self, pairs: Sequence[tuple[str, str]]) -> Floats:
+        """Return the logits of pairs of texts."""
+        ids, types = self.tokenizer.encode_pairs(pairs)
+        out = np.empty(len(pairs), np.float64)
+        for rows in _batches(np.array([len(own) for own in ids]), self.batch_size):
+            feed = {
+                "input_ids": _pad([ids[i] for i in rows], self.card.pad_id),
+                "attention_mask": _pad([[1] * len(ids[i]) for i in rows], 0),
+                "token_type_ids": _pad([types[i] for i in rows], 0),
+            }
+            out[rows] = self._session.run(None, {name: feed[name] for name in self.card.inputs})[0]
+        if not np.isfinite(out).all():
+            raise ConfigError(f"reranker {self.folder}: gives scores that are no numbers; export it again")
+        return out
+
+
+def _batches(lengths: Ids, batch_size: int) -> Iterator[Ids]:
+    """Yield positions of pairs, shortest first, so that a batch has little padding and at most BATCH_TOKENS tokens."""
+    order = np.argsort(lengths, kind="stable")
+    start = 0
+    for end in range(1, len(order) + 1):
+        if end < len(order) and end - start < batch_size and (end - start + 1) * lengths[order[end]] <= BATCH_TOKENS:
+            continue
+        yield order[start:end]
+        start = end
+
+
+def _pad(tokens: Sequence[Sequence[int]], filler: int) -> Ids:
+    """Return an array of shape (texts, longest)."""
+    out = np.full((len(tokens), max(map(len, tokens))), filler, np.int64)
+    for row, own in enumerate(tokens):
+        out[row, : len(own)] = own
+    return out
