@@ -8,6 +8,7 @@ from xnorm.benchmark import BenchmarkConfig
 from xnorm.config import find_config, merge, read_yaml
 from xnorm.errors import ConfigError
 from xnorm.linker import LinkerConfig
+from xnorm.train import TrainConfig
 
 GOOD = """
 name: mine
@@ -161,3 +162,9 @@ def test_a_component_of_another_type_replaces_the_whole():
     assert merge(below, {"candidates": {"depth": 9}})["candidates"] == {**below["candidates"], "depth": 9}
     deeper = merge(below, {"candidates": {"members": {"a": {"type": "exact"}}}})
     assert deeper["candidates"] == {"type": "ensemble", "members": {"a": {"type": "exact"}}}
+
+
+def test_every_shipped_training_is_valid():
+    folder = find_config("ncbi-disease", folder="training").parent
+    for path in sorted(folder.glob("*.yaml")):
+        assert TrainConfig.read(path).name == path.stem
