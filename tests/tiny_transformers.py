@@ -30,22 +30,29 @@ TOKENS = 48
 
 
 def make_tokenizer(kind):
+    """Return a tokenizer with the words and letters of the texts: the same in every process, as trained ones are not."""
+    texts = [*TEXTS, "query: name: "]
     if kind == "bert":
         special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-        tokenizer = tokenizers.Tokenizer(tokenizers.models.WordPiece(unk_token="[UNK]"))
-        tokenizer.normalizer = tokenizers.normalizers.BertNormalizer(lowercase=False)
-        tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.BertPreTokenizer()
-        trainer = tokenizers.trainers.WordPieceTrainer(vocab_size=200, special_tokens=special, show_progress=False)
+        normalizer = tokenizers.normalizers.BertNormalizer(lowercase=False)
+        splitter = tokenizers.pre_tokenizers.BertPreTokenizer()
+        words = sorted({w for t in texts for w, _ in splitter.pre_tokenize_str(normalizer.normalize_str(t))})
+        letters = sorted(set("".join(words)))
+        pieces = dict.fromkeys([*special, *letters, *("##" + letter for letter in letters), *words])
+        vocabulary = {piece: number for number, piece in enumerate(pieces)}
+        tokenizer = tokenizers.Tokenizer(tokenizers.models.WordPiece(vocabulary, unk_token="[UNK]"))
+        tokenizer.normalizer = normalizer
         names = {"pad": "[PAD]", "unk": "[UNK]", "cls": "[CLS]", "sep": "[SEP]", "mask": "[MASK]"}
     else:
         special = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
-        tokenizer = tokenizers.Tokenizer(tokenizers.models.Unigram())
-        tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.Metaspace()
-        trainer = tokenizers.trainers.UnigramTrainer(
-            vocab_size=200, special_tokens=special, unk_token="<unk>", show_progress=False
-        )
+        splitter = tokenizers.pre_tokenizers.Metaspace()
+        words = sorted({w for t in texts for w, _ in splitter.pre_tokenize_str(t)})
+        letters = sorted(set("".join(words)))
+        scores = dict.fromkeys(special, 0.0) | dict.fromkeys(words, -4.0) | dict.fromkeys(letters, -3.0)
+        tokenizer = tokenizers.Tokenizer(tokenizers.models.Unigram(list(scores.items()), unk_id=special.index("<unk>")))
         names = {"pad": "<pad>", "unk": "<unk>", "cls": "<s>", "sep": "</s>", "mask": "<mask>"}
-    tokenizer.train_from_iterator([*TEXTS, "query: name: "], trainer)
+    tokenizer.pre_tokenizer = splitter
+    tokenizer.add_special_tokens(special)
     first, last = names["cls"], names["sep"]
     tokenizer.post_processor = tokenizers.processors.TemplateProcessing(
         single=f"{first} $A {last}",
