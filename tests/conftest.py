@@ -118,3 +118,30 @@ def kb(tmp_path_factory):
     from cleanup_data import CONCEPTS, make_terminology
 
     return make_terminology(tmp_path_factory.mktemp("kb") / "kb.jsonl", CONCEPTS)
+
+
+@pytest.fixture(scope="session", params=["bert", "xlm-roberta"])
+def any_model(request, tmp_path_factory):
+    """A folder with a tiny random transformer, of either kind of tokenizer."""
+    from tiny_transformers import make_model
+
+    return make_model(tmp_path_factory.mktemp("models") / request.param, request.param)
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory):
+    """A folder with a tiny random transformer."""
+    from tiny_transformers import make_model
+
+    return make_model(tmp_path_factory.mktemp("models") / "tiny", "bert")
+
+
+@pytest.fixture(scope="module")
+def one_thread():
+    """Torch on one thread: a busy machine makes tiny models wait for one another."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

@@ -16,7 +16,6 @@ from tiny_transformers import (
     assert_rows_are_independent,
     by_hand,
     cosines,
-    make_model,
     torch,
     transformers,
 )
@@ -27,16 +26,6 @@ from xnorm.encoders.sentence_transformer import SentenceTransformerConfig, Sente
 from xnorm.loading import random_weights
 
 pytestmark = pytest.mark.torch
-
-
-@pytest.fixture(scope="session", params=["bert", "xlm-roberta"])
-def any_model(request, tmp_path_factory):
-    return make_model(tmp_path_factory.mktemp("models") / request.param, request.param)
-
-
-@pytest.fixture(scope="session")
-def tiny(tmp_path_factory):
-    return make_model(tmp_path_factory.mktemp("models") / "tiny", "bert")
 
 
 def make(model, **settings):

@@ -9,10 +9,10 @@ import sys
 
 import numpy as np
 import pytest
-from tiny_transformers import TEXTS, assert_rows_are_independent, by_hand, cosines, make_model
+from tiny_transformers import TEXTS, assert_rows_are_independent, by_hand, cosines
 
-from xnorm import ArtifactError, ConfigError, XnormError, artifact
-from xnorm.encoders.onnx import BATCH_TOKENS, OnnxConfig, OnnxEncoder, _batches
+from xnorm import ArtifactError, ConfigError, XnormError, artifact, graphs
+from xnorm.encoders.onnx import OnnxConfig, OnnxEncoder
 from xnorm.encoders.sentence_transformer import SentenceTransformerConfig, SentenceTransformerEncoder
 from xnorm.export import export_encoder
 
@@ -21,16 +21,6 @@ pytest.importorskip("onnxruntime", reason="needs the extra onnx")
 pytest.importorskip("onnxscript", reason="needs the extra onnx")
 
 pytestmark = pytest.mark.torch
-
-
-@pytest.fixture(scope="session", params=["bert", "xlm-roberta"])
-def any_model(request, tmp_path_factory):
-    return make_model(tmp_path_factory.mktemp("models") / request.param, request.param)
-
-
-@pytest.fixture(scope="session")
-def tiny(tmp_path_factory):
-    return make_model(tmp_path_factory.mktemp("models") / "tiny", "bert")
 
 
 @pytest.fixture(scope="session")
@@ -142,12 +132,12 @@ def test_weights_outside_of_the_folder_are_not_read(exported, tmp_path):
 
 def test_batches_hold_every_text_once_shortest_first():
     lengths = list(np.random.default_rng(0).integers(1, 700, 500))
-    batches = list(_batches(lengths, 16))
+    batches = list(graphs.batches(lengths, 16))
     flat = np.concatenate(batches)
     assert sorted(flat) == list(range(500))
     assert [lengths[i] for i in flat] == sorted(lengths)
     for rows in batches:
-        assert len(rows) == 1 or (len(rows) <= 16 and len(rows) * lengths[rows[-1]] <= BATCH_TOKENS)
+        assert len(rows) == 1 or (len(rows) <= 16 and len(rows) * lengths[rows[-1]] <= graphs.BATCH_TOKENS)
 
 
 def test_onnx_needs_neither_torch_nor_transformers(exported):

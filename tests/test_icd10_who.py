@@ -94,6 +94,7 @@ LOCALES = {"de": GERMAN, "es": SPANISH, **dict.fromkeys(["fr", "pt_BR", "zh_CN",
 
 @pytest.fixture
 def script(monkeypatch) -> ModuleType:
+    monkeypatch.syspath_prepend(SCRIPT.parent)  # as when it is run
     spec = importlib.util.spec_from_file_location("icd10_who", SCRIPT)
     module = importlib.util.module_from_spec(spec)
     monkeypatch.setitem(sys.modules, "icd10_who", module)

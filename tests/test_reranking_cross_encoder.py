@@ -20,7 +20,11 @@ from xnorm.reranking.cross_encoder import KIND, CrossEncoderConfig, CrossEncoder
 from xnorm.scoring import softmax
 from xnorm.types import Mention
 
-pytestmark = [pytest.mark.torch, pytest.mark.filterwarnings("ignore::DeprecationWarning")]
+pytestmark = [
+    pytest.mark.torch,
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.usefixtures("one_thread"),
+]
 
 LONG = "pain in the head and in the heart " * 20
 MENTIONS = [
@@ -78,14 +82,6 @@ def write_reranker(folder, model, pairs, temperature=1.0, **about):
     with write_folder(folder, kind=KIND, about=keys) as new:
         shutil.copytree(model, new / "model")
     return folder
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

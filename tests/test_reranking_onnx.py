@@ -13,6 +13,7 @@ from conftest import write_terminology
 from tiny_transformers import TOKENS, make_model, tokenizers, torch, transformers
 from typer.testing import CliRunner
 
+from xnorm import graphs
 from xnorm.artifact import open_folder, write_folder
 from xnorm.candidates.base import Candidates
 from xnorm.cli import app
@@ -21,7 +22,7 @@ from xnorm.export_reranker import export_reranker
 from xnorm.pairs import PairsConfig, add_markers, fit, token_limit
 from xnorm.registry import find_component
 from xnorm.reranking.cross_encoder import CrossEncoderConfig, CrossEncoderReranker
-from xnorm.reranking.onnx import BATCH_TOKENS, KIND, OnnxReranker, OnnxRerankerConfig, _batches
+from xnorm.reranking.onnx import KIND, OnnxReranker, OnnxRerankerConfig
 from xnorm.sources import TerminologyConfig, read_terminology
 from xnorm.types import Mention
 
@@ -29,7 +30,11 @@ pytest.importorskip("onnx", reason="needs the extra onnx")
 pytest.importorskip("onnxruntime", reason="needs the extra onnx")
 pytest.importorskip("onnxscript", reason="needs the extra onnx")
 
-pytestmark = [pytest.mark.torch, pytest.mark.filterwarnings("ignore::DeprecationWarning")]
+pytestmark = [
+    pytest.mark.torch,
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.usefixtures("one_thread"),
+]
 
 LONG = "pain in the head and in the heart " * 20
 MENTIONS = [
@@ -79,14 +84,6 @@ def write_reranker(folder, kind, pairs):
         getattr(model.classifier, "out_proj", model.classifier).weight.data *= 8  # so that the shares differ
         model.save_pretrained(plain)
     return folder
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
@@ -210,11 +207,11 @@ def test_texts_are_cut_as_transformers_cuts_them(both, concepts, layout):
 
 def test_batches_hold_every_pair_once_shortest_first():
     lengths = np.random.default_rng(0).integers(1, 700, 300)
-    batches = list(_batches(lengths, 16))
+    batches = list(graphs.batches(lengths, 16))
     assert sorted(np.concatenate(batches).tolist()) == list(range(300))
     assert (np.diff(lengths[np.concatenate(batches)]) >= 0).all()
     for rows in batches:
-        assert len(rows) == 1 or (len(rows) <= 16 and len(rows) * lengths[rows[-1]] <= BATCH_TOKENS)
+        assert len(rows) == 1 or (len(rows) <= 16 and len(rows) * lengths[rows[-1]] <= graphs.BATCH_TOKENS)
 
 
 def test_it_needs_neither_torch_nor_transformers(exported, tmp_path):

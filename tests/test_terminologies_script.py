@@ -120,6 +120,7 @@ ALL = ["mesh", "mondo", "doid", "icd10cm"]
 
 @pytest.fixture
 def script(monkeypatch) -> ModuleType:
+    monkeypatch.syspath_prepend(SCRIPT.parent)  # as when it is run
     spec = importlib.util.spec_from_file_location("terminologies", SCRIPT)
     module = importlib.util.module_from_spec(spec)
     monkeypatch.setitem(sys.modules, "terminologies", module)

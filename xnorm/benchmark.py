@@ -20,7 +20,7 @@ from pydantic import Field, model_validator
 from xnorm.artifact import check_writable, sha256_text, write_folder
 from xnorm.cleanup.retired import RetiredConfig
 from xnorm.config import InputPath, StrictModel, find_config, read_with_linker, validate
-from xnorm.corpus import Corpus, CorpusConfig, check_gold, clean_up, missing_files, read_corpus
+from xnorm.corpus import Corpus, CorpusConfig, check_gold, clean_up, missing_files, read_corpus, refuse_missing
 from xnorm.errors import ConfigError, DataError
 from xnorm.evaluation import Evaluation, IntervalConfig, Rankings, check_metrics, evaluate
 from xnorm.labels import BREAKDOWNS, check_breakdowns
@@ -251,8 +251,7 @@ def _check_files(config: BenchmarkConfig, but: Collection[Path] = ()) -> None:
     lines = missing_files(config.corpus, but) + missing_sources(config.linker, but)
     if config.predictions is not None:
         lines += missing_predictions(config.predictions)
-    if lines:
-        raise DataError(f"{config.name} needs {len(lines)} more file{'s' * (len(lines) > 1)}: {'; '.join(lines)}")
+    refuse_missing(config.name, lines)
 
 
 def _write(

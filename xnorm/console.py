@@ -76,9 +76,14 @@ def counts_in_words(counts: LinkCounts, report: ReadReport) -> list[str]:
         lines.append(f"{counts.cut:,} of {counts.mentions:,} mentions were too long and were cut (max_chars)")
     for verb, reasons in (("skipped", report.skipped), ("noted", report.noted)):
         for reason, n in reasons.items():
-            places = ", ".join(report.examples.get(reason, []))
-            lines.append(f"{verb} {n:,}: {reason}" + (f" ({places}{', ...' if n > 3 else ''})" if places else ""))
+            lines.append(_counted(verb, n, reason, report.examples))
     return lines
+
+
+def _counted(verb: str, n: int, reason: str, examples: Mapping[str, Sequence[str]]) -> str:
+    """Say how many records a reason has, and the first places."""
+    places = ", ".join(examples.get(reason, []))
+    return f"{verb} {n:,}: {reason}" + (f" ({places}{', ...' if n > 3 else ''})" if places else "")
 
 
 def summary(about: dict[str, Any], *, err: bool = False) -> None:
@@ -112,10 +117,7 @@ def _lines(about: dict[str, Any]) -> list[tuple[str, str]]:
             ("source", f"{source['source']}{version}: {source['concepts']:,} concepts, {source['names']:,} names")
         )
         for reason, n in source["skipped"].items():
-            places = ", ".join(source["examples"].get(reason, []))
-            lines.append(
-                ("", f"skipped {n:,}: {reason}" + (f" ({places}{', ...' if n > 3 else ''})" if places else ""))
-            )
+            lines.append(("", _counted("skipped", n, reason, source["examples"])))
     lines.append(("candidates", _component(about["config"]["candidates"])))
     lines.append(("fingerprint", about["fingerprint"][:16]))
     return lines
@@ -165,8 +167,7 @@ def _what_was_left_out(protocol: Mapping[str, Any]) -> list[str]:
     lines = []
     for verb in ("skipped", "noted"):
         for reason, n in corpus[verb].items():
-            places = ", ".join(corpus["examples"].get(reason, []))
-            lines.append(f"{verb} {n:,}: {reason}" + (f" ({places}{', ...' if n > 3 else ''})" if places else ""))
+            lines.append(_counted(verb, n, reason, corpus["examples"]))
     read = sum(part["mentions"] for part in corpus["parts"].values())
     if dropped := [f"{n:,} {why}" for stage in protocol["cleanup"] for why, n in stage["dropped"].items()]:
         lines.append(f"of {read:,} mentions read, dropped: {'; '.join(dropped)}")

@@ -29,6 +29,7 @@ __all__ = [
     "clean_up",
     "missing_files",
     "read_corpus",
+    "refuse_missing",
 ]
 
 
@@ -143,6 +144,20 @@ def missing_files(config: CorpusConfig, but: Collection[Path] = ()) -> list[str]
             if path not in but and not path.exists():
                 lines.append(f"part '{part}': {path}" + (f" ({reader.hint})" if reader.hint else ""))
     return lines
+
+
+def refuse_missing(name: str, lines: Sequence[str]) -> None:
+    """Say at once which files are missing, and where they are to be had.
+
+    Args:
+        name: of what needs them.
+        lines: one a file, as `missing_files` returns them.
+
+    Raises:
+        DataError: there are any.
+    """
+    if lines:
+        raise DataError(f"{name} needs {len(lines)} more file{'s' * (len(lines) > 1)}: {'; '.join(lines)}")
 
 
 def _files_of(config: ReaderConfig) -> list[Path]:

@@ -33,6 +33,7 @@ __all__ = [
     "concept_ids",
     "default_metrics",
     "evaluate",
+    "gold_numbers",
     "rounded",
 ]
 
@@ -125,7 +126,7 @@ def evaluate(
     interval = interval or IntervalConfig()
     draw: dict[str, Any] = {"resamples": interval.resamples, "level": interval.level, "seed": interval.seed}
     mentions, units = corpus.mentions, corpus.units
-    gold, inside = _gold_rows(mentions, rankings.others, terminology)
+    gold, inside = gold_numbers(mentions, terminology, rankings.others)
     composite = [m.composite for m in mentions]
     judged = {step: judge(ranked.concepts, gold, composite=composite) for step, ranked in rankings.stages.items()}
     final, width = judged[next(reversed(judged))], rankings.final.concepts.shape[1]
@@ -192,8 +193,8 @@ def default_metrics(mentions: Sequence[Mention], rankings: Rankings) -> list[str
     return names
 
 
-def _gold_rows(
-    mentions: Sequence[Mention], others: Sequence[str], terminology: Terminology
+def gold_numbers(
+    mentions: Sequence[Mention], terminology: Terminology, others: Sequence[str] = ()
 ) -> tuple[list[list[int]], list[list[int]]]:
     """Return the gold of each mention as numbers (-2: neither in the terminology nor proposed by anybody), and those
     of them that are in the terminology; none of a composite that is not all there."""

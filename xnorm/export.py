@@ -83,7 +83,7 @@ def export_encoder(
         _write_graph(exact.model, card, new / MODEL_FILES["fp32"])
         about["max_difference"] = _check_fp32(exact, card, new)
         if int8:
-            _write_int8(new / MODEL_FILES["fp32"], new / MODEL_FILES["int8"])
+            write_int8(new / MODEL_FILES["fp32"], new / MODEL_FILES["int8"])
             about["int8_min_cosine"] = _check_int8(card, new)
 
 
@@ -135,7 +135,7 @@ def _write_graph(model: Any, card: EncoderCard, path: Path) -> None:
     free = torch.export.Dim.DYNAMIC
     inputs = ("input_ids", "attention_mask")
     ids = torch.tensor([[5, 6, 7, 8], [5, 6, 7, card.pad_id]])
-    with _quiet():
+    with quiet_exporter():
         torch.onnx.export(
             pooled.eval(),
             (),
@@ -175,7 +175,7 @@ def _check_int8(card: EncoderCard, folder: Path) -> float:
     return cosine
 
 
-def _write_int8(source: Path, target: Path) -> None:
+def write_int8(source: Path, target: Path) -> None:
     """Quantise products with constant matrices, and embedding tables, in a graph of fp32."""
     onnx = require("onnx", extra="onnx", what=WHAT)
     model = onnx.load(str(source))
@@ -267,7 +267,7 @@ class _Int8:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet_exporter() -> Iterator[None]:
     """Keep the exporter's warnings, about packages that are not needed and its own parts, from the user."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level

@@ -13,7 +13,7 @@ import numpy as np
 
 from xnorm.artifact import check_writable, open_folder, write_folder
 from xnorm.errors import ConfigError, XnormError
-from xnorm.export import MAX_DIFFERENCE, PROTOBUF_LIMIT, WHAT, _quiet, _write_int8
+from xnorm.export import MAX_DIFFERENCE, PROTOBUF_LIMIT, WHAT, quiet_exporter, write_int8
 from xnorm.pairs import PairsConfig, fit, token_limit
 from xnorm.registry import require
 from xnorm.reranking.cross_encoder import KIND as TRAINED
@@ -73,7 +73,7 @@ def export_reranker(
         _write_graph(exact, card, new / MODEL_FILES["fp32"])
         about |= _check_fp32(exact, card, new, model)
         if int8:
-            _write_int8(new / MODEL_FILES["fp32"], new / MODEL_FILES["int8"])
+            write_int8(new / MODEL_FILES["fp32"], new / MODEL_FILES["int8"])
             about |= _check_int8(exact, card, new)
     return about
 
@@ -106,7 +106,7 @@ def _write_graph(model: Any, card: RerankerCard, path: Path) -> None:
     free = torch.export.Dim.DYNAMIC
     ids = torch.tensor([[5, 6, 7, 8], [5, 6, 7, card.pad_id]])
     example = {"input_ids": ids, "attention_mask": (ids != card.pad_id).long(), "token_type_ids": torch.zeros_like(ids)}
-    with _quiet():
+    with quiet_exporter():
         torch.onnx.export(
             single.eval(),
             (),

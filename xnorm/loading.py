@@ -11,7 +11,21 @@ from typing import Any
 
 from xnorm.registry import require
 
-__all__ = ["quiet", "random_weights"]
+__all__ = ["first_device", "quiet", "random_weights"]
+
+
+def first_device(wanted: str, what: str) -> str:
+    """Return a device: the wanted one, or for `auto` the first accelerator there is, else `cpu`.
+
+    Raises:
+        MissingExtraError: `auto` without torch; `what` is the component that asks.
+    """
+    if wanted != "auto":
+        return wanted
+    torch = require("torch", extra="torch", what=what)
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
 class _Heard(logging.Handler):

@@ -26,7 +26,7 @@ from xnorm.candidates.base import Candidates
 from xnorm.config import StrictModel
 from xnorm.registry import did_you_mean, require
 from xnorm.semantic_types import TYPE_NAMES
-from xnorm.tables import Terminology
+from xnorm.tables import Terminology, ranges
 from xnorm.text import clean, cognate, encodable, fold, hash_ngrams, unspaced_letters
 from xnorm.types import Mention
 
@@ -265,7 +265,7 @@ class PairWriter:
         new = concepts[self._slots[concepts] < 0]
         self._slots[new] = np.arange(len(self._heads), len(self._heads) + len(new))
         counts = np.diff(self.terminology.first_name)[new]
-        rows = _ranges(self.terminology.first_name[new], counts)
+        rows = ranges(self.terminology.first_name[new], counts)
         names = zip(*(self.terminology.take("names", c, rows) for c in ("text", "lang")), strict=True)
         columns = [self.terminology.take("concepts", c, new) for c in ("name", "types", "definition")]
         others: list[dict[tuple[str, str], str]] = []
@@ -332,11 +332,11 @@ class _Names:
         """Return the names to be shown, best first, of each concept, for the folded text and language of a mention."""
         chosen: list[list[str]] = [[] for _ in range(len(slots))]
         first, last = self._first[slots], self._first[slots + 1]
-        pair, names = np.repeat(np.arange(len(slots)), last - first), _ranges(first, last - first)
+        pair, names = np.repeat(np.arange(len(slots)), last - first), ranges(first, last - first)
         grams, _ = _ngrams([query[0]] if query[0] else [])
         self._marked[grams] = True
         begin = self._first_gram[first]
-        shared = np.append(0, np.cumsum(self._marked[self._grams[_ranges(begin, self._first_gram[last] - begin)]]))
+        shared = np.append(0, np.cumsum(self._marked[self._grams[ranges(begin, self._first_gram[last] - begin)]]))
         self._marked[grams] = False
         sizes = self._first_gram[names + 1] - self._first_gram[names]
         ends = np.cumsum(sizes)
@@ -365,8 +365,3 @@ def _ngrams(folded: list[str]) -> tuple[npt.NDArray[np.int32], Ints]:
 
 def _main(lang: str | None) -> str:
     return (lang or "").partition("-")[0]
-
-
-def _ranges(starts: Ints, counts: Ints) -> Ints:
-    """Return the numbers from each start on, as many as its count, one range after the other."""
-    return np.asarray(np.arange(counts.sum()) + np.repeat(starts - (np.cumsum(counts) - counts), counts))

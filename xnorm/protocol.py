@@ -7,9 +7,8 @@ from typing import Any
 
 from xnorm.artifact import sha256_text
 from xnorm.corpus import Corpus
-from xnorm.evaluation import Evaluation, IntervalConfig, Rankings
+from xnorm.evaluation import Evaluation, IntervalConfig, Rankings, gold_numbers
 from xnorm.tables import Terminology
-from xnorm.types import Mention
 
 __all__ = ["protocol"]
 
@@ -35,7 +34,7 @@ def protocol(
         notes: counts of what happened to the mentions on the way.
     """
     mentions = corpus.mentions
-    inside = _inside(mentions, terminology)
+    _, inside = gold_numbers(mentions, terminology)
     judged = {
         "mentions": len(mentions),
         "documents": len(set(corpus.units)),
@@ -43,7 +42,7 @@ def protocol(
         "several": sum(len(m.gold) > 1 and not m.composite for m in mentions),
         "composite": sum(m.composite for m in mentions),
         "nil": sum(not m.gold for m in mentions),
-        "outside": sum(bool(m.gold) and not known for m, known in zip(mentions, inside, strict=True)),
+        "outside": sum(bool(m.gold) and not rows for m, rows in zip(mentions, inside, strict=True)),
         "sha256": _mentions_sha256(corpus),
         "notes": dict(notes),
     }
@@ -59,12 +58,6 @@ def protocol(
         "threshold": threshold,
         "interval": {"method": "percentile bootstrap over documents", **interval.model_dump()},
     }
-
-
-def _inside(mentions: Sequence[Mention], terminology: Terminology) -> list[bool]:
-    ids = list(dict.fromkeys(i for m in mentions for i in m.gold))
-    known = dict(zip(ids, (terminology.rows(ids) >= 0).tolist(), strict=True))
-    return [(all if m.composite else any)(known[i] for i in m.gold) for m in mentions]
 
 
 def _mentions_sha256(corpus: Corpus) -> str:

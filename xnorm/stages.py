@@ -119,8 +119,9 @@ def _block(file: Path, linker: Linker, mentions: Sequence[Mention], top_k: int) 
     if file.exists():
         with contextlib.suppress(OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):  # cut off: link it again
             return _read(file)
+    # in the batches of `xnorm link`, for the last bits of a matrix product depend on its size
     parts = [linker.stages(mentions[i : i + BATCH], top_k) for i in range(0, len(mentions), BATCH)]
-    steps = {step: _stacked([part[step] for part in parts]) for step in parts[0]}
+    steps = {step: Candidates.stack([part[step] for part in parts]) for step in parts[0]}
     part = file.with_suffix(".part.npz")
     columns = ("concepts", "scores", "names")
     arrays = {f"{step}/{column}": getattr(found, column) for step, found in steps.items() for column in columns}
@@ -130,14 +131,6 @@ def _block(file: Path, linker: Linker, mentions: Sequence[Mention], top_k: int) 
     except OSError as e:
         raise ArtifactError(f"{file}: cannot be written: {e.strerror or e}") from e
     return steps
-
-
-def _stacked(parts: Sequence[Candidates]) -> Candidates:
-    """Join batches. They are those of `xnorm link`, for the last bits of a matrix product depend on its size."""
-    concepts, scores, names = (
-        np.concatenate([getattr(p, name) for p in parts]) for name in ("concepts", "scores", "names")
-    )
-    return Candidates(concepts, scores, names)
 
 
 def _read(file: Path) -> Blocks:

@@ -25,7 +25,7 @@ import pyarrow.compute as pc
 from xnorm.errors import ArtifactError
 from xnorm.types import Concept, Name
 
-__all__ = ["CONCEPTS", "NAMES", "RETIRED", "Terminology"]
+__all__ = ["CONCEPTS", "NAMES", "RETIRED", "Terminology", "ranges"]
 
 _TAG = pa.dictionary(pa.int32(), pa.string())
 _TAGS = pa.list_(pa.string())
@@ -45,6 +45,15 @@ CONCEPTS = pa.schema(
 NAMES = pa.schema({"concept": pa.int32(), "text": pa.large_string(), "lang": _TAG, "scope": _TAG, "source": _TAG})
 RETIRED = pa.schema({"id": pa.string(), "replaced_by": _TAGS, "name": pa.large_string(), "reason": pa.string()})
 _TABLES = {"concepts": CONCEPTS, "names": NAMES, "retired": RETIRED}
+
+
+def ranges(starts: npt.NDArray[np.int64], counts: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Return the numbers from each start on, as many as its count, one range after the other.
+
+    With `first_name` these are the name rows of some concepts.
+    """
+    begin = np.cumsum(counts) - counts
+    return np.asarray(np.arange(counts.sum()) + np.repeat(starts - begin, counts))
 
 
 class Terminology:

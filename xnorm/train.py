@@ -9,25 +9,24 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from pydantic import Field, model_validator
 
 from xnorm.artifact import check_writable, sha256_text, write_folder
 from xnorm.candidates.base import Candidates
 from xnorm.config import StrictModel, TrainerSpec, find_config, read_with_linker, validate
-from xnorm.corpus import Corpus, CorpusConfig, check_gold, clean_up, missing_files, read_corpus
+from xnorm.corpus import Corpus, CorpusConfig, check_gold, clean_up, missing_files, read_corpus, refuse_missing
 from xnorm.errors import DataError
+from xnorm.evaluation import gold_numbers
 from xnorm.linker import BATCH, Linker, LinkerConfig
 from xnorm.linking import find_or_build, missing_sources
 from xnorm.progress import Progress, Say, no_progress
 from xnorm.ranking import judge
 from xnorm.registry import find_component
+from xnorm.reranking.cross_encoder import KIND
 from xnorm.training.base import Examples
 from xnorm.types import Mention
 
 __all__ = ["KIND", "TrainConfig", "run_training"]
-
-KIND = "reranker"
 
 
 class TrainConfig(StrictModel):
@@ -84,10 +83,10 @@ def run_training(
         XnormError: files are missing, there is nothing to learn from, or what reading and linking raise.
     """
     check_writable(output, kind=KIND, overwrite=overwrite)
-    if lines := missing_files(config.corpus) + missing_sources(config.linker):
-        raise DataError(f"{config.name} needs {len(lines)} more file{'s' * (len(lines) > 1)}: {'; '.join(lines)}")
+    refuse_missing(config.name, missing_files(config.corpus) + missing_sources(config.linker))
     raw = read_corpus(config.corpus)
-    linker = find_or_build(config.linker, progress=progress, say=say)
+    # another reranker has no part in what is trained on, and may be the one to be trained
+    linker = find_or_build(config.linker.model_copy(update={"reranker": None}), progress=progress, say=say)
     corpus = clean_up(raw, config.corpus.cleanup, linker.terminology)
     check_gold(corpus.mentions, linker.terminology)
     training, validation = (_examples(linker, mentions, config.top_k, progress) for mentions in _split(corpus, config))
@@ -131,11 +130,6 @@ def _examples(linker: Linker, mentions: list[Mention], top_k: int, progress: Pro
     for start in range(0, len(mentions), BATCH):
         progress("linking", start, len(mentions))
         blocks.append(linker.stages(mentions[start : start + BATCH], top_k)[linker.config.candidates.type])
-    concepts, scores, names = (
-        np.concatenate([getattr(b, name) for b in blocks]) for name in ("concepts", "scores", "names")
-    )
-    found = Candidates(concepts, scores, names)
-    ids = list(dict.fromkeys(i for m in mentions for i in m.gold))
-    row = dict(zip(ids, linker.terminology.rows(ids).tolist(), strict=True))
-    gold = [[row[i] if row[i] >= 0 else -2 for i in m.gold] for m in mentions]
+    found = Candidates.stack(blocks)
+    gold, _ = gold_numbers(mentions, linker.terminology)
     return Examples(mentions, found, judge(found.concepts, gold, composite=[m.composite for m in mentions]))

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from xnorm.config import ComponentConfig
 from xnorm.progress import Progress, no_progress
-from xnorm.tables import Terminology
+from xnorm.tables import Terminology, ranges
 from xnorm.types import Mention
 
 __all__ = [
@@ -73,6 +73,13 @@ class Candidates:
         """Return n empty rankings of width k."""
         shape = (n, k)
         return cls(np.full(shape, -1, np.int32), np.full(shape, -np.inf, np.float32), np.full(shape, -1, np.int32))
+
+    @classmethod
+    def stack(cls, parts: Sequence[Candidates]) -> Candidates:
+        """Join batches of one width, without what members said."""
+        columns = [(part.concepts, part.scores, part.names) for part in parts]
+        concepts, scores, names = (np.concatenate(column) for column in zip(*columns, strict=True))
+        return cls(concepts, scores, names)
 
     def first(self, k: int) -> Candidates:
         """Return the k best candidates of each mention."""
@@ -253,7 +260,7 @@ def score_by_names(
         starts = first_name[rows]
         counts = first_name[rows + 1] - starts
         begin = np.cumsum(counts) - counts
-        names = np.arange(counts.sum()) - np.repeat(begin - starts, counts)
+        names = ranges(starts, counts)
         pairs = np.round(score_pairs(np.repeat(mention, counts), names), DECIMALS)
         best = np.maximum.reduceat(pairs, begin)
         # the first name that reaches the best score

@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import model_validator
 
 from xnorm.cleanup.base import Cleanup, CleanupConfig, Parts, StageReport, each, gold_rows
-from xnorm.tables import Terminology
+from xnorm.tables import Terminology, ranges
 from xnorm.text import fold_case
 from xnorm.types import Mention
 
@@ -67,8 +67,7 @@ def _own_names(rows: np.ndarray, terminology: Terminology) -> set[tuple[int, str
     starts = terminology.first_name[rows]
     counts = terminology.first_name[rows + 1] - starts
     owners = np.repeat(rows, counts)
-    names = np.arange(len(owners)) + np.repeat(starts - np.cumsum(counts) + counts, counts)
-    texts = terminology.take("names", "text", names)
+    texts = terminology.take("names", "text", ranges(starts, counts))
     return {(row, fold_case(text)) for row, text in zip(owners.tolist(), texts, strict=True)}
 
 

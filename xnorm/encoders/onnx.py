@@ -6,21 +6,20 @@ Reads the folders that `xnorm.export` writes.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import Field
 
 from xnorm.artifact import open_folder
 from xnorm.config import StrictModel, validate
 from xnorm.encoders.base import Encoder, EncoderConfig, Vectors, unit_rows
 from xnorm.errors import ConfigError
+from xnorm.graphs import batches, open_session, pad
 from xnorm.registry import require
-from xnorm.system import processors
 from xnorm.text import encodable
 
 __all__ = ["CARD", "MODEL_FILES", "EncoderCard", "OnnxConfig", "OnnxEncoder", "OnnxModel"]
@@ -29,10 +28,6 @@ CARD = "encoder.json"
 TOKENIZER = "tokenizer.json"
 MODEL_FILES = {"fp32": "model.onnx", "int8": "model.int8.onnx"}
 """Precision -> the graph's file in the folder."""
-BATCH_TOKENS = 512
-"""Tokens a forward pass, padding included: enough to fill the matrix kernels, few enough to stay in the cache."""
-
-Ids = npt.NDArray[np.int64]
 
 
 class EncoderCard(StrictModel):
@@ -146,15 +141,12 @@ class OnnxModel:
         runtime = require("onnxruntime", extra="onnx", what="encoder onnx")
         tokenizers = require("tokenizers", extra="onnx", what="encoder onnx")
         self.card = card
-        options = runtime.SessionOptions()
-        options.intra_op_num_threads = threads or processors()
-        options.log_severity_level = 3
         providers: list[Any] = ["CPUExecutionProvider"]
         if "CUDAExecutionProvider" in runtime.get_available_providers() and file == MODEL_FILES["fp32"]:
             # TF32 keeps 10 bits of each factor: vectors would differ from those of a processor
             providers.insert(0, ("CUDAExecutionProvider", {"use_tf32": "0"}))
         try:
-            self._session = runtime.InferenceSession(str(folder / file), options, providers=providers)
+            self._session = open_session(runtime, folder / file, threads=threads, providers=providers)
             self._tokenizer = tokenizers.Tokenizer.from_file(str(folder / TOKENIZER))
             self._tokenizer.no_padding()
             self._tokenizer.enable_truncation(card.max_length)
@@ -168,28 +160,8 @@ class OnnxModel:
             clean = [text.lower() for text in clean]
         tokens = [encoding.ids for encoding in self._tokenizer.encode_batch_fast(clean)]
         vectors = np.empty((len(texts), self.card.dim), np.float32)
-        for rows in _batches([len(ids) for ids in tokens], batch_size):
-            ids, mask = _pad([tokens[i] for i in rows], self.card.pad_id)
+        for rows in batches([len(ids) for ids in tokens], batch_size):
+            ids = pad([tokens[i] for i in rows], self.card.pad_id)
+            mask = pad([[1] * len(tokens[i]) for i in rows], 0)
             vectors[rows] = self._session.run(None, {"input_ids": ids, "attention_mask": mask})[0]
         return unit_rows(vectors, texts, what="encoder onnx", fix="export the encoder again")
-
-
-def _batches(lengths: Sequence[int], batch_size: int) -> Iterator[Ids]:
-    """Yield positions of texts, shortest first, so that a batch has little padding and at most BATCH_TOKENS tokens."""
-    order = np.argsort(lengths, kind="stable")
-    start = 0
-    for end in range(1, len(order) + 1):
-        if end < len(order) and end - start < batch_size and (end - start + 1) * lengths[order[end]] <= BATCH_TOKENS:
-            continue
-        yield order[start:end]
-        start = end
-
-
-def _pad(tokens: Sequence[Sequence[int]], pad_id: int) -> tuple[Ids, Ids]:
-    """Return ids and mask, int64 of shape (texts, longest)."""
-    ids = np.full((len(tokens), max(map(len, tokens))), pad_id, np.int64)
-    mask = np.zeros_like(ids)
-    for row, text in enumerate(tokens):
-        ids[row, : len(text)] = text
-        mask[row, : len(text)] = 1
-    return ids, mask

@@ -19,7 +19,7 @@ from pydantic import Field
 from xnorm.artifact import sha256_file
 from xnorm.encoders.base import Encoder, EncoderConfig, Vectors, unit_rows
 from xnorm.errors import ConfigError
-from xnorm.loading import quiet, random_weights
+from xnorm.loading import first_device, quiet, random_weights
 from xnorm.registry import require
 from xnorm.text import encodable
 
@@ -135,12 +135,7 @@ class SentenceTransformerEncoder(Encoder):
 
     @cached_property
     def _device(self) -> str:
-        if self.config.device != "auto":
-            return self.config.device
-        torch = require("torch", extra="torch", what=self._what)
-        if torch.cuda.is_available():
-            return "cuda"
-        return "mps" if torch.backends.mps.is_available() else "cpu"
+        return first_device(self.config.device, self._what)
 
     @cached_property
     def _dtype(self) -> str:

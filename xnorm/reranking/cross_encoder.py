@@ -17,7 +17,7 @@ from xnorm.artifact import open_folder
 from xnorm.candidates.base import Candidates, Scores
 from xnorm.config import InputPath, validate
 from xnorm.errors import ArtifactError, ConfigError
-from xnorm.loading import quiet, random_weights
+from xnorm.loading import first_device, quiet, random_weights
 from xnorm.pairs import PairsConfig, PairWriter, add_markers, token_limit
 from xnorm.registry import require
 from xnorm.reranking.base import Reranker, RerankerConfig
@@ -122,8 +122,7 @@ def open_model(
     what = f"the cross-encoder {source}"
     torch = require("torch", extra="torch", what=what)
     library = require("sentence_transformers", extra="torch", what=what)
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    device = first_device(device, what)
     half = dtype if dtype != "auto" else "bfloat16" if device.startswith("cuda") and not fresh else "float32"
     try:
         with quiet() as heard:

@@ -5,7 +5,7 @@ Reads the folders that `xnorm.export_reranker` writes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Literal, get_args
@@ -18,11 +18,11 @@ from xnorm.artifact import open_folder
 from xnorm.candidates.base import Candidates, Scores
 from xnorm.config import InputPath, StrictModel, validate
 from xnorm.errors import ConfigError
+from xnorm.graphs import batches, open_session, pad
 from xnorm.pairs import PairsConfig, PairWriter
 from xnorm.registry import require
 from xnorm.reranking.base import Reranker, RerankerConfig
 from xnorm.scoring import Floats, logits_of, probabilities
-from xnorm.system import processors
 from xnorm.tables import Terminology
 from xnorm.types import Mention
 
@@ -42,10 +42,6 @@ KIND = "reranker-onnx"
 MODEL_FILES = {"fp32": "model.onnx", "int8": "model_int8.onnx"}
 """Precision -> the graph's file in the folder."""
 TOKENIZER = "tokenizer.json"
-BATCH_TOKENS = 512
-"""Tokens a forward pass, padding included: enough to fill the matrix kernels, few enough to stay in the cache."""
-
-Ids = npt.NDArray[np.int64]
 Input = Literal["input_ids", "attention_mask", "token_type_ids"]
 INPUTS: tuple[Input, ...] = get_args(Input)
 """What a graph may be fed, in this order; models of the RoBERTa family have no types of tokens."""
@@ -168,11 +164,8 @@ class OnnxPairModel:
         runtime = require("onnxruntime", extra="onnx", what="reranker onnx")
         tokenizers = require("tokenizers", extra="onnx", what="reranker onnx")
         self.card, self.folder, self.batch_size = card, folder, batch_size
-        options = runtime.SessionOptions()
-        options.intra_op_num_threads = threads or processors()
-        options.log_severity_level = 3
         try:
-            self._session = runtime.InferenceSession(str(folder / file), options, providers=["CPUExecutionProvider"])
+            self._session = open_session(runtime, folder / file, threads=threads, providers=["CPUExecutionProvider"])
             if {i.name for i in self._session.get_inputs()} != set(card.inputs):
                 raise ValueError("its graph takes other inputs than its manifest says")
             self.tokenizer = PairTokenizer(tokenizers.Tokenizer.from_file(str(folder / TOKENIZER)), card)
@@ -183,32 +176,13 @@ class OnnxPairModel:
         """Return the logits of pairs of texts."""
         ids, types = self.tokenizer.encode_pairs(pairs)
         out = np.empty(len(pairs), np.float64)
-        for rows in _batches(np.array([len(own) for own in ids]), self.batch_size):
+        for rows in batches([len(own) for own in ids], self.batch_size):
             feed = {
-                "input_ids": _pad([ids[i] for i in rows], self.card.pad_id),
-                "attention_mask": _pad([[1] * len(ids[i]) for i in rows], 0),
-                "token_type_ids": _pad([types[i] for i in rows], 0),
+                "input_ids": pad([ids[i] for i in rows], self.card.pad_id),
+                "attention_mask": pad([[1] * len(ids[i]) for i in rows], 0),
+                "token_type_ids": pad([types[i] for i in rows], 0),
             }
             out[rows] = self._session.run(None, {name: feed[name] for name in self.card.inputs})[0]
         if not np.isfinite(out).all():
             raise ConfigError(f"reranker {self.folder}: gives scores that are no numbers; export it again")
         return out
-
-
-def _batches(lengths: Ids, batch_size: int) -> Iterator[Ids]:
-    """Yield positions of pairs, shortest first, so that a batch has little padding and at most BATCH_TOKENS tokens."""
-    order = np.argsort(lengths, kind="stable")
-    start = 0
-    for end in range(1, len(order) + 1):
-        if end < len(order) and end - start < batch_size and (end - start + 1) * lengths[order[end]] <= BATCH_TOKENS:
-            continue
-        yield order[start:end]
-        start = end
-
-
-def _pad(tokens: Sequence[Sequence[int]], filler: int) -> Ids:
-    """Return an array of shape (texts, longest)."""
-    out = np.full((len(tokens), max(map(len, tokens))), filler, np.int64)
-    for row, own in enumerate(tokens):
-        out[row, : len(own)] = own
-    return out

@@ -20,7 +20,7 @@ from xnorm.errors import ConfigError
 from xnorm.registry import did_you_mean
 from xnorm.reranking.base import Reranker, RerankerConfig
 from xnorm.semantic_types import expand_types, spellings
-from xnorm.tables import Terminology
+from xnorm.tables import Terminology, ranges
 from xnorm.text import clean, fold, fold_case
 from xnorm.types import Mention
 
@@ -309,7 +309,7 @@ class Equality:
         hit = end > start
         mention, column, start, counts = mention[hit], column[hit], start[hit], (end - start)[hit]
         mine = [texts[i] for i in np.repeat(mention, counts).tolist()]
-        theirs = self._terminology.take("names", "text", names[_ranges(start, counts)])
+        theirs = self._terminology.take("names", "text", names[ranges(start, counts)])
         level = np.fromiter(map(_closeness, mine, theirs), np.int8, len(mine))
         out[mention, column] = np.minimum.reduceat(level, np.cumsum(counts) - counts) if len(level) else 4
         return out
@@ -320,11 +320,11 @@ class Equality:
         """Return the names of concepts whose hash is one of those wanted (sorted), and the position of that."""
         first = self._terminology.first_name
         for_new = concepts[~self._known[concepts]]
-        new = _ranges(first[for_new], first[for_new + 1] - first[for_new])
+        new = ranges(first[for_new], first[for_new + 1] - first[for_new])
         texts = self._terminology.take("names", "text", new)
         self._hashes[new] = np.fromiter((hash(_sorted_words(t)) for t in texts), np.int64, len(new))
         self._known[for_new] = True
-        names = _ranges(first[concepts], first[concepts + 1] - first[concepts])
+        names = ranges(first[concepts], first[concepts + 1] - first[concepts])
         hashes = self._hashes[names]
         at = np.minimum(np.searchsorted(wanted, hashes), len(wanted) - 1)
         same = wanted[at] == hashes
@@ -341,8 +341,3 @@ def _main_lang(lang: str | None) -> str:
 
 def _sorted_words(text: str) -> str:
     return " ".join(sorted(fold(text).split(" ")))
-
-
-def _ranges(starts: npt.NDArray[Any], counts: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
-    """Return the numbers from each start on, as many as its count, one range after the other."""
-    return np.asarray(np.arange(counts.sum()) + np.repeat(starts - (np.cumsum(counts) - counts), counts))

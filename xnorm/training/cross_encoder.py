@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
+from xnorm.candidates.base import Candidates
 from xnorm.config import StrictModel
 from xnorm.errors import DataError
 from xnorm.loading import quiet
@@ -99,7 +100,6 @@ class CrossEncoderTrainer(Trainer):
         rng = np.random.default_rng(c.seed)
         drawn = np.sort(rng.permutation(len(validation.mentions))[: c.validation_mentions])
         measured = _Validation(writer, validation.take(drawn), c.validation_candidates, c.pairs_at_once)
-        before = measured.before
         stopped, history = self._fit(model, self._dataset(useful, model, writer), measured, work, say)
         whole = _Validation(writer, validation, c.validation_candidates, c.pairs_at_once)
         accuracy, logits, nil = whole.measure(model)
@@ -113,7 +113,7 @@ class CrossEncoderTrainer(Trainer):
                 "candidates": c.validation_candidates,
                 "accuracy_before": round(whole.before, 6),
                 "accuracy": round(accuracy, 6),
-                "drawn": {"mentions": len(drawn), "accuracy_before": round(before, 6), "by_step": history},
+                "drawn": {"mentions": len(drawn), "accuracy_before": round(measured.before, 6), "by_step": history},
             },
             "trained": {"mentions": len(useful.mentions), "left_out": len(training.mentions) - len(useful.mentions)},
             "stopped": stopped,
@@ -141,18 +141,14 @@ class CrossEncoderTrainer(Trainer):
         datasets = require("datasets", extra="torch", what="training")
         c = self.config
         columns = sample_candidates(examples, c.candidates, seed=c.seed)
-        picked = examples.candidates.take(np.arange(len(examples.mentions)))
-        rows = np.arange(len(columns))[:, None]
-        concepts = np.where(columns >= 0, picked.concepts[rows, columns], -1)
-        scores = picked.scores[rows, columns]
-        hits = examples.judged.hits[rows, columns] & (columns >= 0)
-        picked.concepts, picked.scores, picked.names = concepts, scores, picked.names[rows, columns]
-        picked.members = {}
-        wanted = concepts >= 0
-        lefts, rights = writer.write(examples.mentions, picked, wanted)
+        wanted, at = columns >= 0, (np.arange(len(columns))[:, None], columns)
+        found = examples.candidates
+        picked = Candidates(np.where(wanted, found.concepts[at], -1), found.scores[at], found.names[at])
+        hits = examples.judged.hits[at]
+        lefts, rights = writer.write(examples.mentions, picked)
         lefts = fit(lefts, model.tokenizer, c.pairs)
-        priors = [scores[i][wanted[i]].astype(float).tolist() for i in range(len(lefts))]
-        labels = [hits[i][wanted[i]].astype(float).tolist() for i in range(len(lefts))]
+        priors = [own[some].astype(float).tolist() for own, some in zip(picked.scores, wanted, strict=True)]
+        labels = [own[some].astype(float).tolist() for own, some in zip(hits, wanted, strict=True)]
         if c.pairs.nil:
             labels = [[*own, float(not any(own))] for own in labels]
             if c.loss.regularizer == "xmen":  # whose prior of NIL is its label
