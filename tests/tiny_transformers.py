@@ -30,7 +30,7 @@ TOKENS = 48
 
 
 def make_tokenizer(kind):
-    """Return a tokenizer with the words and letters of the texts: the same in every process, as trained ones are not."""
+    """Return a tokenizer of the texts' words and letters: the same in every process, which a trained one is not."""
     texts = [*TEXTS, "query: name: "]
     if kind == "bert":
         special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
