@@ -12,12 +12,12 @@ import pytest
 from tiny_transformers import TOKENS, make_model, tokenizers, torch, transformers
 
 from xnorm.artifact import write_folder
+from xnorm.calibration import softmax
 from xnorm.candidates.base import Candidates
 from xnorm.errors import XnormError
 from xnorm.pairs import PairsConfig, add_markers, fit, pair_texts
 from xnorm.registry import find_component
 from xnorm.reranking.cross_encoder import KIND, CrossEncoderConfig, CrossEncoderReranker
-from xnorm.scoring import softmax
 from xnorm.types import Mention
 
 pytestmark = [
@@ -77,8 +77,9 @@ def write_model(folder, *, pairs=None, labels=1, head=True, seed=5, boost=20.0):
     return folder
 
 
-def write_reranker(folder, model, pairs, temperature=1.0, **about):
-    keys = {"pairs": pairs.model_dump(mode="json"), "temperature": temperature, **about}
+def write_reranker(folder, model, pairs, temperature=1.0, *, calibration=None, **about):
+    calibration = calibration or {}
+    keys = {"pairs": pairs.model_dump(mode="json"), "calibration": {"temperature": temperature, **calibration}, **about}
     with write_folder(folder, kind=KIND, about=keys) as new:
         shutil.copytree(model, new / "model")
     return folder
@@ -93,7 +94,7 @@ def load(terminology, **settings):
     return CrossEncoderReranker.load(CrossEncoderConfig(**{"device": "cpu", **settings}), terminology)
 
 
-def by_hand(folder, terminology, pairs, mentions, found, temperature=1.0):
+def by_hand(folder, terminology, pairs, mentions, found, temperature=1.0, prior=0.0, offset=0.0):
     """Return shares and the share of NIL: pairs one at a time, so nothing is padded, through plain transformers."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -101,7 +102,7 @@ def by_hand(folder, terminology, pairs, mentions, found, temperature=1.0):
         model = transformers.AutoModelForSequenceClassification.from_pretrained(folder).float().eval()
     lefts, rights = pair_texts(mentions, found, terminology, pairs)
     shares, nils = [], []
-    for left, texts in zip(fit(lefts, tokenizer, pairs), rights, strict=True):
+    for i, (left, texts) in enumerate(zip(fit(lefts, tokenizer, pairs), rights, strict=True)):
         logits = []
         for right in texts:
             tokens = tokenizer(
@@ -109,7 +110,10 @@ def by_hand(folder, terminology, pairs, mentions, found, temperature=1.0):
             )
             assert tokens["input_ids"].shape[1] <= TOKENS
             with torch.no_grad():
-                logits.append(float(model(**tokens).logits[0, 0]) / temperature)
+                logits.append(float(model(**tokens).logits[0, 0]))
+        known = found.scores[i][found.concepts[i] >= 0].tolist()
+        added = [prior * s for s in known] + [offset] * (len(logits) - len(known))
+        logits = [(x + y) / temperature for x, y in zip(logits, added, strict=True)]
         power = [math.exp(x - max(logits)) for x in logits]
         own = [p / sum(power) for p in power]
         nils.append(own.pop() if pairs.nil and own else 0.0)
@@ -170,6 +174,17 @@ def test_a_folder_of_training_has_its_own_texts_and_temperature(temperature, mod
     shares, nils = by_hand(model, terminology, pairs, MENTIONS, found, temperature)
     out = load(terminology, path=folder).rerank(MENTIONS, found)
     assert 0 < check(out, found, shares, nils) < len(MENTIONS) - 1, nils
+
+
+def test_the_generators_score_counts_as_the_folder_says(model, terminology, tmp_path):
+    pairs = PairsConfig(nil=True, context=20)
+    numbers = {"prior": 2.5, "nil": 0.4}
+    folder = write_reranker(tmp_path / "trained", model, pairs, 0.7, calibration=numbers)
+    found = found_of(FOUND)
+    shares, nils = by_hand(model, terminology, pairs, MENTIONS, found, 0.7, 2.5, 0.4)
+    check(load(terminology, path=folder).rerank(MENTIONS, found), found, shares, nils)
+    without = load(terminology, path=folder, calibration={}).rerank(MENTIONS, found)
+    check(without, found, *by_hand(model, terminology, pairs, MENTIONS, found))
 
 
 def test_nil_empties_a_ranking_only_where_it_may(model, terminology, tmp_path):
@@ -322,7 +337,10 @@ def test_folders_of_another_layout(model, terminology, tmp_path, monkeypatch):
     refused(terminology, "has format version 99, this xnorm reads 1", path=tmp_path / "new")
 
 
-@pytest.mark.parametrize("about", [{}, {"temperature": 1.0}, {"pairs": {"newer": 1}, "temperature": 1.0}])
+@pytest.mark.parametrize(
+    "about",
+    [{}, {"calibration": {}}, {"pairs": {"newer": 1}, "calibration": {}}, {"pairs": {}, "calibration": {"prior": -1}}],
+)
 def test_folders_whose_manifest_says_other_things(about, model, terminology, tmp_path):
     with write_folder(tmp_path / "odd", kind=KIND, about=about) as folder:
         shutil.copytree(model, folder / "model")

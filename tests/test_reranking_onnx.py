@@ -52,7 +52,7 @@ FRAMES = {
     "bert": ("[CLS] $A [SEP]", "[CLS] $A [SEP] $B:1 [SEP]:1", ("[CLS]", "[SEP]"), INPUTS),
     "xlm-roberta": ("<s> $A </s>", "<s> $A </s> </s> $B </s>", ("<s>", "</s>"), INPUTS[:2]),
 }
-TEMPERATURE = 1.7
+CALIBRATION = {"temperature": 1.7, "prior": 0.2, "nil": 0.15}
 
 
 def found_of(concepts):
@@ -67,7 +67,7 @@ def write_reranker(folder, kind, pairs):
     with (
         warnings.catch_warnings(),
         write_folder(
-            folder, kind="reranker", about={"pairs": pairs.model_dump(mode="json"), "temperature": TEMPERATURE}
+            folder, kind="reranker", about={"pairs": pairs.model_dump(mode="json"), "calibration": CALIBRATION}
         ) as new,
     ):
         warnings.simplefilter("ignore")
@@ -153,7 +153,7 @@ def test_what_the_folder_says(both):
     trained, folder = both
     about = open_folder(folder, kind=KIND)
     assert about["inputs"] == (INPUTS if trained.name == "bert" else INPUTS[:2])
-    assert about["temperature"] == TEMPERATURE
+    assert about["calibration"] == CALIBRATION
     assert about["max_length"] == TOKENS
     assert about["pairs"] == open_folder(trained, kind="reranker")["pairs"]
     assert 0 <= about["max_difference"] < 1e-4
@@ -254,8 +254,8 @@ def test_folders_that_are_refused(exported, concepts, tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"temperature": 0}, "temperature"),
-        ({"temperature": None}, "temperature"),
+        ({"calibration": {"temperature": 0}}, "temperature"),
+        ({"calibration": None}, "calibration"),
         ({"inputs": ["pixels"]}, "inputs"),
         ({"pairs": PairsConfig(layout="xmen").model_dump(mode="json")}, r"does not know the markers \[TITLE\]"),
         ({"inputs": ["input_ids", "attention_mask"]}, "takes other inputs"),

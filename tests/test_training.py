@@ -7,6 +7,7 @@ import json
 import math
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -32,7 +33,7 @@ from xnorm.ranking import judge
 from xnorm.train import KIND, TrainConfig, _split, run_training
 from xnorm.training import cross_encoder as module
 from xnorm.training.base import Examples
-from xnorm.training.cross_encoder import fit_temperature, sample_candidates
+from xnorm.training.cross_encoder import sample_candidates
 from xnorm.types import Mention
 
 pytestmark = [
@@ -113,46 +114,6 @@ def test_draws_depend_on_the_seed_and_on_nothing_else():
     # drawn of all the rest, not of its beginning
     assert first.max() > 55
     assert sample_candidates(examples_of([2], [[]]), 8, seed=0).tolist() == [[0, 1] + [-1] * 6]
-
-
-def nll(temperature, logits, nil, hits):
-    total = []
-    for z, none, hit in zip(logits, nil, hits, strict=True):
-        if not hit.any() or np.isfinite(z).sum() < 2:
-            continue
-        power = [math.exp(x / temperature) if math.isfinite(x) else 0.0 for x in (*z, none)]
-        total.append(-math.log(sum(p for p, h in zip(power, hit, strict=False) if h) / sum(power)))
-    return float(np.mean(total))
-
-
-@pytest.mark.parametrize("scale", [0.3, 1.0, 6.0])
-@pytest.mark.parametrize("nil", [False, True])
-def test_the_temperature_is_the_minimum_of_a_brute_force_search(scale, nil):
-    rng = np.random.default_rng(5)
-    true = rng.normal(size=(300, 6)) * 1.5
-    share = np.exp(true) / np.exp(true).sum(axis=1, keepdims=True)
-    hits = np.zeros((300, 6), bool)
-    hits[np.arange(300), [rng.choice(6, p=p) for p in share]] = True
-    hits[:20] = False
-    logits = true * scale
-    logits[20:40, 4:] = -np.inf
-    hits[20:40, 4:] = False
-    none = logits[:, :4].mean(axis=1) if nil else np.full(300, -np.inf)
-    found = fit_temperature(logits, none, hits)
-    grid = np.geomspace(0.05, 20, 3001)
-    losses = [nll(t, logits, none, hits) for t in grid[::30]]
-    assert nll(found, logits, none, hits) <= min(losses) + 1e-3
-    assert found == pytest.approx(grid[::30][int(np.argmin(losses))], rel=0.1)
-    if not nil:
-        assert found == pytest.approx(scale, rel=0.25)
-
-
-def test_the_temperature_of_nothing_is_one():
-    none = np.full(2, -np.inf)
-    assert fit_temperature(np.zeros((0, 3)), np.zeros(0), np.zeros((0, 3), bool)) == 1
-    assert fit_temperature(np.ones((2, 3)), none, np.zeros((2, 3), bool)) == 1
-    lone = np.array([[1.0, -np.inf]] * 2)
-    assert fit_temperature(lone, none, np.array([[True, False]] * 2)) == 1
 
 
 # --- the config and the split -------------------------------------------------------------------------------------
@@ -339,7 +300,7 @@ def stop(monkeypatch):
             calls.append(1)
             if len(calls) == nth:
                 raise KeyboardInterrupt
-            return len(calls) / 1000, *real(self, model)[1:]
+            return replace(real(self, model), accuracy=len(calls) / 1000)
 
         monkeypatch.setattr(module._Validation, "measure", measure)
 
@@ -350,7 +311,7 @@ def test_a_model_ranks_in_a_new_process_as_here(plain, tmp_path):
     about, said = train(plain, tmp_path / "out")
     manifest = open_folder(tmp_path / "out", kind=KIND, verify=True)
     assert manifest["validation"] == about["validation"]
-    assert manifest["temperature"] == about["temperature"] > 0
+    assert manifest["calibration"] == about["calibration"]
     assert about["trained"]["mentions"] + about["trained"]["left_out"] + about["validation"]["mentions"] == 24
     assert len(steps_of(about)) >= 4
     assert any("training on" in line for line in said)
@@ -404,7 +365,7 @@ def test_a_killed_run_ends_with_the_weights_of_one_that_was_not(plain, tmp_path,
     again, said = train(settings, tmp_path / "killed")
     assert any("going on from checkpoint-" in line for line in said)
     assert weights(tmp_path / "killed") == weights(tmp_path / "a")
-    assert again["temperature"] == about["temperature"]
+    assert again["calibration"] == about["calibration"]
     assert not list(tmp_path.glob(".killed*"))
 
 

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 
 from xnorm.artifact import check_writable, open_folder, write_folder
+from xnorm.calibration import Calibration, Floats
+from xnorm.config import validate
 from xnorm.errors import ConfigError, XnormError
 from xnorm.export import MAX_DIFFERENCE, PROTOBUF_LIMIT, WHAT, quiet_exporter, write_int8
 from xnorm.pairs import PairsConfig, fit, token_limit
@@ -19,7 +21,6 @@ from xnorm.registry import require
 from xnorm.reranking.cross_encoder import KIND as TRAINED
 from xnorm.reranking.cross_encoder import MODEL, open_model
 from xnorm.reranking.onnx import INPUTS, KIND, MODEL_FILES, TOKENIZER, OnnxPairModel, RerankerCard
-from xnorm.scoring import Floats
 
 __all__ = ["export_reranker"]
 
@@ -63,7 +64,7 @@ def export_reranker(
     check_writable(folder, kind=KIND, overwrite=overwrite)
     pairs = PairsConfig.model_validate(trained["pairs"])
     exact = open_model(str(model / MODEL), pairs, device="cpu", dtype="float32")
-    card = _card(exact, model, pairs, float(trained["temperature"]))
+    card = _card(exact, model, pairs, validate(Calibration, trained["calibration"], where=f"{model}/manifest.json"))
     about = {
         "source": {key: trained.get(key) for key in ("name", "about", "xnorm_version", "validation")},
         **card.model_dump(mode="json"),
@@ -78,14 +79,14 @@ def export_reranker(
     return about
 
 
-def _card(model: Any, source: Path, pairs: PairsConfig, temperature: float) -> RerankerCard:
+def _card(model: Any, source: Path, pairs: PairsConfig, calibration: Calibration) -> RerankerCard:
     tokenizer = model.tokenizer
     if not getattr(tokenizer, "is_fast", False) or tokenizer.pad_token_id is None:
         raise ConfigError(f"reranker {source}: cannot be exported, since it has no fast tokenizer with a padding token")
     given = tokenizer("a", "b")  # what torch is fed
     return RerankerCard(
         pairs=pairs,
-        temperature=temperature,
+        calibration=calibration,
         max_length=token_limit(tokenizer, pairs),
         pad_id=tokenizer.pad_token_id,
         inputs=[name for name in INPUTS if name in given],

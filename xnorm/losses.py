@@ -50,6 +50,10 @@ EPSILON = 1e-6
 """Added to each difference by torch's PairwiseDistance, which xMEN uses. It keeps the slope at z = s finite."""
 
 
+PASS = 32
+"""Pairs of one pass on a processor: enough to fill its cores, few enough to be of nearly equal length."""
+
+
 class StrengthWarning(UserWarning):
     """A regulariser so strong that the optimum is not to rerank."""
 
@@ -208,16 +212,17 @@ class ListwiseLoss(torch.nn.Module):  # type: ignore[misc]
         list[float]     scores of the generator: one for each candidate, none for NIL
         labels          list of 0 and 1: one for each text
 
-    All pairs of a batch, longest first so that little padding is computed, go through the model `mini_batch_size` at a
-    time. If that takes several passes, each is made twice with the same dropout: without a graph to get the logits, and
-    in `backward` with one, so that only one pass's activations are ever held. Gradients are those of one large pass.
+    All pairs of a batch go through the model `mini_batch_size` at a time, longest first, on a processor in passes of
+    PASS pairs, so that little padding is computed. If they are more than `mini_batch_size`, each pass is made twice
+    with the same dropout: without a graph to get the logits, and in `backward` with one, so that only the activations
+    of `mini_batch_size` pairs are ever held. Gradients are those of one large pass.
     16 bits by autocast must be set up in the model's `forward`, as the trainer does, to hold for both.
 
     Args:
         model: a `CrossEncoder` with one output. The trainer may put a wrapped one in its place.
         regularizer: as for `listwise_loss`, or `xmen` for `xmen_loss`: NIL then has a score too.
         strength, temperature, smoothing: as for these; each loss takes what it knows.
-        mini_batch_size: pairs in one pass; may be changed between batches.
+        mini_batch_size: pairs whose activations are held at a time; may be changed between batches.
 
     Raises:
         ConfigError: an argument that cannot be used, or a model of several outputs.
@@ -270,9 +275,10 @@ class ListwiseLoss(torch.nn.Module):  # type: ignore[misc]
         pairs = [(mention, text) for mention, row in zip(mentions, texts, strict=True) for text in row]
         # bytes stand for tokens better than characters do where scripts are mixed
         order = sorted(range(len(pairs)), key=lambda i: -sum(len(text.encode("utf-8", "ignore")) for text in pairs[i]))
-        parts = [order[i : i + self.mini_batch_size] for i in range(0, len(order), self.mini_batch_size)]
+        size = min(self.mini_batch_size, PASS) if self.model.device.type == "cpu" else self.mini_batch_size
+        parts = [order[i : i + size] for i in range(0, len(order), size)]
         passes = [self.model.preprocess([pairs[i] for i in part], prompt=prompt, task=task) for part in parts]
-        if len(passes) == 1 or not torch.is_grad_enabled():
+        if len(pairs) <= self.mini_batch_size or not torch.is_grad_enabled():
             return self._value(torch.cat([self._logits(features) for features in passes]), order, targets, mentions)
         seeds = torch.randint(2**62, (len(passes),)).tolist()
         with torch.no_grad():

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from pydantic import Field, model_validator
 
 from xnorm.artifact import open_folder
+from xnorm.calibration import Calibration, Floats, probabilities
 from xnorm.candidates.base import Candidates, Scores
 from xnorm.config import InputPath, validate
 from xnorm.errors import ArtifactError, ConfigError
@@ -21,7 +22,7 @@ from xnorm.loading import first_device, quiet, random_weights
 from xnorm.pairs import PairsConfig, PairWriter, add_markers, token_limit
 from xnorm.registry import require
 from xnorm.reranking.base import Reranker, RerankerConfig
-from xnorm.scoring import Floats, logits_of, probabilities
+from xnorm.scoring import logits_of
 from xnorm.tables import Terminology
 from xnorm.types import Mention
 
@@ -46,6 +47,8 @@ class CrossEncoderConfig(RerankerConfig):
     """With `model`: the texts that it was trained on; a folder of `xnorm train` says so itself."""
     nil: bool = True
     """Whether a mention is NIL where the model prefers that to every candidate; if it was trained with that choice."""
+    calibration: Calibration | None = None
+    """How logits become probabilities; default: as a folder of `xnorm train` says, and as they are with `model`."""
     batch_size: int = Field(default=64, ge=1)
     """Pairs in a forward pass."""
     device: str = Field(default="auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")
@@ -63,30 +66,29 @@ class CrossEncoderConfig(RerankerConfig):
 
 
 class CrossEncoderReranker(Reranker):
-    """Scores are probabilities: the softmax, by a temperature that was fitted on validation data, over the candidates
+    """Scores are probabilities: the softmax, calibrated on validation data, over the candidates
     of a mention that were looked at and, where the model knows it, NIL."""
 
     config_class: ClassVar[type[RerankerConfig]] = CrossEncoderConfig
     config: CrossEncoderConfig
 
     def __init__(
-        self, config: CrossEncoderConfig, terminology: Terminology, pairs: PairsConfig, temperature: float
+        self, config: CrossEncoderConfig, terminology: Terminology, pairs: PairsConfig, calibration: Calibration
     ) -> None:
-        self.config, self.pairs, self.temperature = config, pairs, temperature
+        self.config, self.pairs, self.calibration = config, pairs, config.calibration or calibration
         self.writer = PairWriter(terminology, pairs)
 
     @classmethod
     def load(cls, config: RerankerConfig, terminology: Terminology) -> CrossEncoderReranker:
         assert isinstance(config, CrossEncoderConfig)
         if config.path is None:
-            return cls(config, terminology, config.pairs or PairsConfig(), 1.0)
+            return cls(config, terminology, config.pairs or PairsConfig(), Calibration())
         about = open_folder(config.path, kind=KIND)
         where = f"{config.path}/manifest.json"
         pairs = validate(PairsConfig, about.get("pairs") or {}, where=where)
-        temperature = about.get("temperature")
-        if not isinstance(temperature, int | float) or temperature <= 0 or "pairs" not in about:
+        if "calibration" not in about or "pairs" not in about:
             raise ArtifactError(f"{where}: does not say how the model is used; train it with this xnorm")
-        return cls(config, terminology, pairs, float(temperature))
+        return cls(config, terminology, pairs, validate(Calibration, about["calibration"], where=where))
 
     @cached_property
     def model(self) -> Any:
@@ -97,7 +99,9 @@ class CrossEncoderReranker(Reranker):
 
     def score(self, mentions: Sequence[Mention], candidates: Candidates, wanted: npt.NDArray[np.bool_]) -> Scores:
         logits, nil = pair_logits(self.model, self.writer, mentions, candidates, wanted, self.config.batch_size)
-        return probabilities(logits, nil, wanted, temperature=self.temperature, allow_nil=self.config.nil)
+        return probabilities(
+            logits, nil, candidates.scores, wanted, calibration=self.calibration, allow_nil=self.config.nil
+        )
 
 
 def open_model(

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from pydantic import Field
 
 from xnorm.artifact import open_folder
+from xnorm.calibration import Calibration, Floats, probabilities
 from xnorm.candidates.base import Candidates, Scores
 from xnorm.config import InputPath, StrictModel, validate
 from xnorm.errors import ConfigError
@@ -22,7 +23,7 @@ from xnorm.graphs import batches, open_session, pad
 from xnorm.pairs import PairsConfig, PairWriter
 from xnorm.registry import require
 from xnorm.reranking.base import Reranker, RerankerConfig
-from xnorm.scoring import Floats, logits_of, probabilities
+from xnorm.scoring import logits_of
 from xnorm.tables import Terminology
 from xnorm.types import Mention
 
@@ -52,7 +53,7 @@ class RerankerCard(StrictModel):
 
     pairs: PairsConfig
     """The texts that it reads."""
-    temperature: float = Field(gt=0, allow_inf_nan=False)
+    calibration: Calibration
     """By which its logits become probabilities."""
     max_length: int = Field(ge=1)
     """Tokens of a pair that are read, the special ones included."""
@@ -72,6 +73,8 @@ class OnnxRerankerConfig(RerankerConfig):
     """`int8` is quicker and a quarter of the size; the folder's manifest says how near it is to `fp32`."""
     nil: bool = True
     """Whether a mention is NIL where the model prefers that to every candidate; if it was trained with that choice."""
+    calibration: Calibration | None = None
+    """Other numbers than the folder's."""
     threads: int | None = Field(default=None, ge=1)
     """Threads of the runtime; default: the processors available."""
     batch_size: int = Field(default=64, ge=1)
@@ -110,7 +113,10 @@ class OnnxReranker(Reranker):
     def score(self, mentions: Sequence[Mention], candidates: Candidates, wanted: npt.NDArray[np.bool_]) -> Scores:
         model = self.model
         logits, nil = logits_of(model.predict, model.tokenizer, self.writer, mentions, candidates, wanted)
-        return probabilities(logits, nil, wanted, temperature=self.card.temperature, allow_nil=self.config.nil)
+        calibration = self.config.calibration or self.card.calibration
+        return probabilities(
+            logits, nil, candidates.scores, wanted, calibration=calibration, allow_nil=self.config.nil
+        )
 
 
 class PairTokenizer:
