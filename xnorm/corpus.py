@@ -65,6 +65,9 @@ class CorpusConfig(StrictModel):
     training: dict[str, CorpusSpec] = Field(default_factory=dict)
     """Parts that a system may have learnt from: they are not judged, and only tell seen concepts and mentions from
     unseen ones."""
+    shares: dict[str, tuple[float, float]] = Field(default_factory=dict)
+    """Name of a part -> the share of its documents that is kept, so that one file makes parts that have no document in
+    common: `[0, 0.8]` for one and `[0.8, 1]` for another. Which document falls where depends on its id alone."""
     cleanup: list[CleanupSpec] = Field(default_factory=list)
     """Stages, in their order; see `xnorm/cleanup`."""
     expected: ExpectedConfig | None = None
@@ -74,6 +77,12 @@ class CorpusConfig(StrictModel):
     def _check_parts(self) -> CorpusConfig:
         if not self.parts:
             raise ValueError("parts: expected at least one")
+        for part, (low, high) in self.shares.items():
+            if part not in {*self.parts, *self.training}:
+                hint = did_you_mean(part, {*self.parts, *self.training})
+                raise ValueError(f"shares: no part '{part}' is read; {hint}")
+            if not 0 <= low < high <= 1:
+                raise ValueError(f"shares.{part}: expected two numbers that rise, from 0 to 1, found {low}, {high}")
         strict = self.expected is not None and self.expected.policy == "error"
         for part in self.expected.parts if strict and self.expected is not None else ():
             if part not in {*self.parts, *self.training}:
@@ -177,8 +186,8 @@ def read_corpus(config: CorpusConfig) -> Corpus:
             twice, or the counts are not the expected ones.
     """
     report, other = ReadReport(), ReadReport()
-    read = {part: _read_part(part, spec, report) for part, spec in config.parts.items()}
-    read |= {part: _read_part(part, spec, other) for part, spec in config.training.items()}
+    read = {part: _read_part(part, spec, report, config.shares.get(part)) for part, spec in config.parts.items()}
+    read |= {part: _read_part(part, spec, other, config.shares.get(part)) for part, spec in config.training.items()}
     about = {part: counts for part, (_, counts, _) in read.items()}
     digests = {f"{part}/{i}": digest for part in config.parts for i, digest in read[part][2].items() if digest}
     union = {i for mentions, _, _ in read.values() for m in mentions for i in m.gold}
@@ -262,7 +271,7 @@ def _reader_config(spec: ComponentConfig) -> ReaderConfig:
 
 
 def _read_part(
-    part: str, spec: ComponentConfig, total: ReadReport
+    part: str, spec: ComponentConfig, total: ReadReport, share: tuple[float, float] | None = None
 ) -> tuple[list[Mention], dict[str, Any], dict[str, str]]:
     """Return the mentions of a part, its counts and checksum, and its documents' ids with the SHA-256 of the texts."""
     config = _reader_config(spec)
@@ -277,6 +286,10 @@ def _read_part(
             raise DataError(f"part '{part}': the document id '{document.id}' is used twice", path=config.path)
         own = [m.document for m in document.mentions] if lone else [document.id]
         documents.update((i, "" if lone else sha256_text(document.text)) for i in own if i is not None)
+    if share is not None:
+        kept = {i for i in {*documents, *(_unit(m) for m in mentions)} if share[0] <= _place(i) < share[1]}
+        mentions = [m for m in mentions if _unit(m) in kept]
+        documents = {i: digest for i, digest in documents.items() if i in kept}
     if not mentions:
         raise DataError(f"the part '{part}' holds no mention", path=config.path, fix="is it the right file or split?")
     _note_odd_gold(mentions, report)
@@ -294,11 +307,21 @@ def _read_part(
         "links": sum(len(m.gold) for m in mentions),
         "gold_ids": len(gold),
         "several_gold": config.several_gold,
+        **({} if share is None else {"share": list(share)}),
         "file": hub or config.path.name,
         "sha256": None if hub else _checksum(reader.files()),
         "revision": getattr(config, "revision", None),
     }
     return mentions, about, documents
+
+
+def _unit(mention: Mention) -> str:
+    return str(mention.id if mention.document is None else mention.document)
+
+
+def _place(identifier: str) -> float:
+    """Return where between 0 and 1 a document falls."""
+    return int(sha256_text(identifier)[:12], 16) / 16**12
 
 
 def _note_odd_gold(mentions: Iterable[Mention], report: ReadReport) -> None:
