@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import shutil
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 import xnorm
+from xnorm import artifact, bundle
+from xnorm.artifact import open_folder, write_folder
+from xnorm.cli import app
 from xnorm.config import validate
 from xnorm.errors import ConfigError, XnormError
 from xnorm.linker import BATCH, LinkCounts, Linker, LinkerConfig
-from xnorm.linking import find_or_build, open_linker
+from xnorm.linking import describe, find_or_build, job_key, open_linker
+from xnorm.reranking import cross_encoder, onnx
 from xnorm.reranking.base import Reranker, RerankerConfig
 from xnorm.types import Mention
 
@@ -257,8 +267,6 @@ def test_rerankers_that_are_refused(config, reranker, message):
 
 
 def test_code_of_strangers_in_a_saved_reranker_is_refused(with_reranker, tmp_path, monkeypatch):
-    import sys
-
     with_reranker().save(tmp_path / "index")
     monkeypatch.delitem(sys.modules, "test_linker_reranker")
     with pytest.raises(XnormError, match=r"asks for the code of 'test_linker_reranker:SpyReranker'.*--trust"):
@@ -270,3 +278,404 @@ def test_a_bad_k_is_refused_before_the_reranker(with_reranker):
     with pytest.raises(ConfigError, match="top_k"):
         linker.link(["cold"], top_k=0)
     assert linker.reranker.seen == []
+
+
+# --- a model folder in the index folder -----------------------------------------------------------------------------
+
+
+CARD = {"temperature": 1.5, "calibration": {"temperature": 1.5}, "max_length": 48, "pad_id": 0, "inputs": ["input_ids"]}
+
+
+def write_model(path, kind="reranker", context=16, name="mine", **about):
+    """Write a folder that can be opened as a reranker, though not asked: `context` tells it from others."""
+    files = ["model/config.json", "model/model.safetensors"] if kind == "reranker" else ["model.onnx", "tokenizer.json"]
+    head = {"name": name, "about": "pets"} if kind == "reranker" else {"source": {"name": name, "about": "pets"}}
+    with write_folder(path, kind=kind, about={**head, **CARD, "pairs": {"context": context}, **about}) as folder:
+        for file in files:
+            (folder / file).parent.mkdir(exist_ok=True)
+            (folder / file).write_text(f"{file} of {name} with {context}")
+    return path
+
+
+def put(model, index):
+    shutil.copytree(model, index / "reranker")
+
+
+def which(linker):
+    """Return what a linker's reranker is: type, what tells its model, and where that is."""
+    if linker.reranker is None:
+        return None
+    config, own = linker.config.reranker, linker.reranker
+    pairs = own.card.pairs if config.type == "onnx" else own.pairs
+    return config.type, pairs.context, str(config.path)
+
+
+@pytest.fixture
+def model(tmp_path):
+    return write_model(tmp_path / "models" / "mine")
+
+
+@pytest.fixture
+def model_of_another(tmp_path):
+    return write_model(tmp_path / "models" / "other", context=32, name="other")
+
+
+@pytest.fixture
+def plain(config, tmp_path):
+    """An index folder without a reranker."""
+    Linker.build(config).save(tmp_path / "plain")
+    return tmp_path / "plain"
+
+
+@pytest.fixture
+def packed(config, model, tmp_path):
+    """An index folder that was saved with a reranker whose model is not there any more, at another place."""
+    settings = {"type": "cross_encoder", "path": str(model), "top": 9, "nil": False, "device": "cpu"}
+    Linker.build({**config, "reranker": settings}).save(tmp_path / "saved")
+    shutil.rmtree(model)
+    return (tmp_path / "saved").rename(tmp_path / "moved")
+
+
+def fails(call, *words):
+    """Check that a call fails with one line that has these words."""
+    with pytest.raises(XnormError) as e:
+        call()
+    assert "\n" not in str(e.value)
+    for word in words:
+        assert str(word) in str(e.value), str(e.value)
+    return True
+
+
+def test_the_kinds_are_those_of_the_rerankers():
+    assert {cross_encoder.KIND: "cross_encoder", onnx.KIND: "onnx"} == bundle.TYPES
+
+
+def test_a_moved_index_has_its_reranker_with_it(packed, tmp_path, monkeypatch):
+    linker = Linker.load(packed, verify=True)
+    assert which(linker) == ("cross_encoder", 16, str(packed / "reranker"))
+    kept = linker.config.reranker
+    assert (kept.top, kept.nil, kept.device) == (9, False, "cpu")
+    manifest = open_folder(packed, kind="index", verify=True)
+    assert not [name for name in manifest["files"] if name.startswith("reranker")]
+    assert manifest["config"]["reranker"]["path"] == str(tmp_path / "models" / "mine")
+    # a relative path outlives a change of the folder; an open linker can be saved elsewhere, and over itself
+    monkeypatch.chdir(tmp_path)
+    linker = Linker.load("moved")
+    monkeypatch.chdir("/")
+    linker.save(tmp_path / "again")
+    linker.save(packed, overwrite=True)
+    for folder in (packed, tmp_path / "again"):
+        assert which(Linker.load(folder, verify=True)) == ("cross_encoder", 16, str(folder / "reranker"))
+
+
+def test_each_reranker_of_an_index_by_every_way_to_name_one(packed, model_of_another, config, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "index").mkdir()
+    packed.rename("index/tiny")
+    there = str(tmp_path / "index" / "tiny" / "reranker")
+    other = {"type": "cross_encoder", "path": str(model_of_another)}
+    relative = {"type": "cross_encoder", "path": "index/tiny/reranker"}
+    for overrides, found in (
+        (None, ("cross_encoder", 16, there)),
+        ({}, ("cross_encoder", 16, there)),
+        ({"decision": {"threshold": 0.1}}, ("cross_encoder", 16, there)),
+        ({"reranker": None}, None),
+        ({"reranker": other}, ("cross_encoder", 32, str(model_of_another))),
+        ({"reranker": relative}, ("cross_encoder", 16, "index/tiny/reranker")),
+    ):
+        linker = Linker.load("index/tiny", overrides=overrides)
+        assert which(linker) == found
+        assert linker.config.decision.threshold == (0.1 if overrides and "decision" in overrides else None)
+    assert isinstance(Linker.load("index/tiny", overrides={"reranker": RULES}).reranker, Reranker)
+    assert fails(lambda: Linker.load("index/tiny", overrides={"reranker": {**other, "path": "no"}}), "no: no such")
+    assert which(open_linker("index/tiny")) == which(open_linker("index/tiny", threshold=0.5)) == (
+        "cross_encoder", 16, there,
+    )  # fmt: skip
+    # a config decides by itself, relative to its file, and nothing is built again
+    built = Path("index/tiny/manifest.json").stat().st_mtime_ns
+    (tmp_path / "configs").mkdir()
+    for reranker, found in (
+        (None, None),
+        ({"type": "cross_encoder", "path": "../models/other"}, ("cross_encoder", 32, str(model_of_another))),
+        ({"type": "cross_encoder", "path": "../index/tiny/reranker"}, ("cross_encoder", 16, there)),
+    ):
+        Path("configs/tiny.yaml").write_text(json.dumps({**config, "reranker": reranker}))
+        assert which(open_linker("configs/tiny.yaml")) == found
+        assert which(find_or_build(LinkerConfig.read("configs/tiny.yaml"))) == found
+    assert Path("index/tiny/manifest.json").stat().st_mtime_ns == built
+
+
+def test_what_builds_an_index_copies_the_reranker_into_it(config, model, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    settings = {"type": "cross_encoder", "path": "models/mine"}
+    (tmp_path / "tiny.yaml").write_text(json.dumps({**config, "reranker": settings}))
+    run = CliRunner().invoke(app, ["index", "tiny.yaml", "--output", "by-index"])
+    assert run.exit_code == 0, run.output
+    assert describe("by-index")["reranker"]["from"] == f"{model}, copied with the index"
+    assert which(open_linker("tiny.yaml")) == ("cross_encoder", 16, str(model))
+    Path("index/tiny").rename("by-link")
+    find_or_build(LinkerConfig.read("tiny.yaml"))
+    shutil.rmtree(model)
+    for folder in ("by-index", "by-link", "index/tiny"):
+        assert which(Linker.load(folder)) == ("cross_encoder", 16, str(tmp_path / folder / "reranker"))
+
+
+@pytest.mark.parametrize("kind", ["reranker", "reranker-onnx"])
+def test_a_model_that_is_put_into_an_index_is_used(plain, tmp_path, kind, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert Linker.load("plain").reranker is None
+    put(write_model(tmp_path / "models" / "mine", kind), plain)
+    linker = Linker.load("plain")
+    assert which(linker) == (bundle.TYPES[kind], 16, str(plain / "reranker"))
+    assert linker.config.reranker.top == 64
+    assert Linker.load("plain", overrides={"reranker": None}).reranker is None
+    about = describe(plain)["reranker"]
+    assert (about["name"], about["kind"], about["about"]) == ("mine", kind, "pets")
+    text = CliRunner().invoke(app, ["info", "plain"]).output
+    assert f"{bundle.TYPES[kind]} mine (plain/reranker, put there later; pets)" in text
+    linker.save(tmp_path / "packed")
+    assert which(Linker.load(tmp_path / "packed", verify=True))[:2] == which(linker)[:2]
+
+
+def test_a_model_that_replaces_another_is_used_as_its_kind_says(packed, tmp_path):
+    shutil.rmtree(packed / "reranker")
+    put(write_model(tmp_path / "other", "reranker-onnx", context=32), packed)
+    linker = Linker.load(packed, verify=True)
+    assert which(linker) == ("onnx", 32, str(packed / "reranker"))
+    assert (linker.config.reranker.top, linker.config.reranker.nil) == (9, True)
+    # one of the same kind: what was set for the old model, but for `top`, is not for the new one
+    shutil.rmtree(packed / "reranker")
+    put(write_model(tmp_path / "third", context=64), packed)
+    linker = Linker.load(packed, verify=True)
+    assert which(linker) == ("cross_encoder", 64, str(packed / "reranker"))
+    assert (linker.config.reranker.top, linker.config.reranker.nil, linker.config.reranker.device) == (9, True, "auto")
+    assert "put there later" in describe(packed)["reranker"]["from"]
+
+
+def test_a_model_put_into_an_index_with_rules_takes_their_place(with_reranker, model, tmp_path):
+    with_reranker({**RULES, "top": 5, "margin": 0.5}).save(tmp_path / "index")
+    assert describe(tmp_path / "index")["reranker"]["type"] == "rules"
+    assert not (tmp_path / "index" / "reranker").exists()
+    put(model, tmp_path / "index")
+    kept = Linker.load(tmp_path / "index").config.reranker
+    assert (kept.type, kept.top, kept.margin) == ("cross_encoder", 5, 0.5)
+
+
+def test_a_reranker_of_ones_own_keeps_its_path(config, tmp_path):
+    (tmp_path / "file").write_text("a list of words")
+    own = {"type": "test_linker_reranker:PathReranker", "path": str(tmp_path / "file")}
+    Linker.build({**config, "reranker": own}).save(tmp_path / "index")
+    assert not (tmp_path / "index" / "reranker").exists()
+    (tmp_path / "file").unlink()
+    assert Linker.load(tmp_path / "index").config.reranker.path == str(tmp_path / "file")
+    assert describe(tmp_path / "index")["reranker"]["from"] == str(tmp_path / "file")
+
+
+class PathConfig(SpyConfig):
+    type: str = "test_linker_reranker:PathReranker"
+    path: str
+
+
+class PathReranker(SpyReranker):
+    config_class = PathConfig
+
+
+def test_an_index_whose_reranker_is_nowhere_says_what_to_do(packed, tmp_path):
+    shutil.rmtree(packed / "reranker")
+    gone = tmp_path / "models" / "mine"
+    for call in (lambda: Linker.load(packed), lambda: open_linker(packed)):
+        assert fails(call, f"{packed}: its reranker {gone} is not there", f"to {packed / 'reranker'}", "overrides=")
+    run = CliRunner().invoke(app, ["link", str(packed), "--text", "cold"])
+    assert (run.exit_code, run.stdout, len(run.stderr.splitlines())) == (2, "", 1)
+    assert Linker.load(packed, overrides={"reranker": None}).reranker is None
+    assert describe(packed)["reranker"]["from"] == f"{gone}, which is not there"
+    assert "which is not there" in CliRunner().invoke(app, ["info", str(packed)]).output
+    # an index of an older xnorm: the path of its config, as ever
+    write_model(gone, context=8)
+    assert which(Linker.load(packed)) == ("cross_encoder", 8, str(gone))
+
+
+def _without_manifest(inner):
+    (inner / "manifest.json").unlink()
+
+
+def _edited_manifest(inner):
+    text = (inner / "manifest.json").read_text()
+    (inner / "manifest.json").write_text(text.replace('"pets"', '"cats"'))
+
+
+def _shorter(inner):
+    (inner / "model" / "model.safetensors").write_text("")
+
+
+def _other_bytes(inner):
+    file = inner / "model" / "model.safetensors"
+    file.write_bytes(file.read_bytes()[::-1])
+
+
+def _file_less(inner):
+    (inner / "model" / "config.json").unlink()
+
+
+def _another_kind(inner):
+    shutil.rmtree(inner)
+    with write_folder(inner, kind="encoder", about={}) as folder:
+        (folder / "model.onnx").write_text("x")
+
+
+def _a_file(inner):
+    shutil.rmtree(inner)
+    inner.write_text("models/mine")
+
+
+def _a_link_to_nothing(inner):
+    shutil.rmtree(inner)
+    inner.symlink_to(inner.parent / "nothing")
+
+
+def _empty(inner):
+    shutil.rmtree(inner)
+    inner.mkdir()
+
+
+def _a_copy_inside(inner):
+    shutil.copytree(inner, inner.parent / "mine")
+    shutil.move(inner.parent / "mine", inner / "mine")
+
+
+def _a_file_outside(inner):
+    manifest = json.loads((inner / "manifest.json").read_text())
+    del manifest["sha256"]
+    manifest["files"]["../../secret"] = {"bytes": 1, "sha256": "0" * 64}
+    (inner / "manifest.json").write_text(json.dumps({**manifest, "sha256": artifact._digest(manifest)}))
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (_without_manifest, "no folder with a readable manifest"),
+        (_edited_manifest, "its manifest.json is damaged"),
+        (_shorter, "model/model.safetensors has 0 bytes"),
+        (_other_bytes, "model/model.safetensors is damaged"),
+        (_file_less, "model/config.json is missing"),
+        (_another_kind, "a folder of kind encoder"),
+        (_a_file, "no folder with a readable manifest"),
+        (_a_link_to_nothing, "no folder with a readable manifest"),
+        (_empty, "no folder with a readable manifest"),
+        (_a_copy_inside, "reranker/mine: was copied into another model folder"),
+        (_a_file_outside, "a file outside of it"),
+    ],
+)
+def test_a_damaged_reranker_in_an_index_is_refused(packed, damage, message):
+    damage(packed / "reranker")
+    assert fails(lambda: Linker.load(packed), packed / "reranker", message)
+    assert fails(lambda: Linker.load(packed, verify=True), message)
+    assert fails(lambda: describe(packed), message)
+    run = CliRunner().invoke(app, ["info", str(packed)])
+    assert (run.exit_code, len(run.stderr.splitlines())) == (2, 1)
+    assert Linker.load(packed, overrides={"reranker": None}).reranker is None  # which is not looked at
+
+
+def test_links_in_a_model_folder_become_files(config, tmp_path):
+    # as the cache of the hub has them
+    model = write_model(tmp_path / "models" / "mine")
+    blob = (model / "model" / "model.safetensors").rename(tmp_path / "blob")
+    (model / "model" / "model.safetensors").symlink_to(blob)
+    (model / "stray").symlink_to("/")
+    (tmp_path / "linked").symlink_to(model)
+    settings = {"type": "cross_encoder", "path": str(tmp_path / "linked")}
+    Linker.build({**config, "reranker": settings}).save(tmp_path / "i")
+    blob.unlink()
+    shutil.rmtree(model)
+    inner = tmp_path / "i" / "reranker"
+    assert not [p for p in inner.rglob("*") if p.is_symlink()]
+    assert not (inner / "stray").exists()
+    assert which(Linker.load(tmp_path / "i", verify=True)) == ("cross_encoder", 16, str(inner))
+
+
+def test_a_link_in_place_of_the_folder_is_followed(plain, model):
+    (plain / "reranker").symlink_to(model)
+    assert which(Linker.load(plain, verify=True)) == ("cross_encoder", 16, str(plain / "reranker"))
+
+
+def test_a_model_that_is_gone_or_damaged_when_the_index_is_saved(config, model, tmp_path, monkeypatch):
+    linker = Linker.build({**config, "reranker": {"type": "cross_encoder", "path": str(model)}})
+    linker.save(tmp_path / "index")
+    before = (tmp_path / "index" / "manifest.json").read_bytes()
+    _other_bytes(model)
+    monkeypatch.setattr(artifact, "VERIFY_UP_TO", 0)  # as it is for large files
+    save = lambda: linker.save(tmp_path / "index", overwrite=True)  # noqa: E731
+    assert fails(save, f"{model}: cannot be copied into the index: it is damaged")
+    shutil.rmtree(model)
+    assert fails(save, f"{model}: no such reranker")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["index", "models", "tiny.jsonl"]
+    assert (tmp_path / "index" / "manifest.json").read_bytes() == before
+    assert which(Linker.load(tmp_path / "index", verify=True))[:2] == ("cross_encoder", 16)
+
+
+KILLED = """
+import os, sys
+from xnorm import Linker, bundle, artifact
+at = sys.argv[2]
+module = {"copyfile": bundle.shutil, "_write_manifest": artifact, "_swap": artifact}[at]
+real, calls = getattr(module, at), []
+def dying(*args, **kwargs):
+    calls.append(1)
+    if len(calls) == (2 if at == "copyfile" else 1):
+        os._exit(9)
+    return real(*args, **kwargs)
+linker = Linker.load(sys.argv[1], trust=True)
+setattr(module, at, dying)
+linker.save(sys.argv[1], overwrite=True)
+"""
+
+
+@pytest.mark.parametrize("at", ["copyfile", "_write_manifest", "_swap"])
+def test_a_kill_while_the_reranker_is_copied_leaves_the_old_index(packed, at):
+    before = {p: p.read_bytes() for p in packed.rglob("*") if p.is_file()}
+    here = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
+    run = subprocess.run([sys.executable, "-c", KILLED, str(packed), at], env=here, check=False)
+    assert run.returncode == 9
+    assert {p: p.read_bytes() for p in packed.rglob("*") if p.is_file()} == before
+    linker = Linker.load(packed, verify=True)
+    assert which(linker)[:2] == ("cross_encoder", 16)
+    linker.save(packed, overwrite=True)
+    assert [p.name for p in packed.parent.glob(".*")] == []
+
+
+def test_a_kill_between_the_two_renames_of_the_inner_folder_is_undone(packed):
+    # as `xnorm train --output INDEX/reranker --overwrite` leaves it
+    (packed / "reranker").rename(packed / ".reranker.old")
+    assert which(Linker.load(packed))[:2] == ("cross_encoder", 16)
+
+
+def test_a_model_of_another_training_is_another_job(packed, tmp_path):
+    (tmp_path / "notes.txt").write_text("cold\n")
+    first = job_key(Linker.load(packed), tmp_path / "notes.txt")
+    assert first == job_key(Linker.load(packed), tmp_path / "notes.txt")
+    shutil.rmtree(packed / "reranker")
+    put(write_model(tmp_path / "other", name="other"), packed)
+    second = job_key(Linker.load(packed), tmp_path / "notes.txt")
+    shutil.rmtree(packed / "reranker")
+    put(write_model(tmp_path / "third", name="third"), packed)
+    assert len({first, second, job_key(Linker.load(packed), tmp_path / "notes.txt")}) == 3
+
+
+@pytest.mark.torch
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_transformer_in_a_moved_index_ranks_as_before(config, tmp_path):
+    tiny = pytest.importorskip("tiny_transformers", reason="needs the extra torch", exc_type=ImportError)
+    from test_reranking_cross_encoder import write_model as write_transformer
+
+    about = {**CARD, "pairs": {"layout": "xmen"}, "name": "tiny"}
+    pairs = xnorm.pairs.PairsConfig(layout="xmen")
+    with write_folder(tmp_path / "model", kind="reranker", about=about) as folder:
+        write_transformer(folder / "model", pairs=pairs)
+    settings = {"type": "cross_encoder", "path": str(tmp_path / "model"), "device": "cpu", "top": 5}
+    linker = Linker.build({**config, "reranker": settings})
+    tiny.torch.set_num_threads(1)
+    linker.save(tmp_path / "saved")
+    found = linker.candidates(MENTIONS, 6)
+    shutil.rmtree(tmp_path / "model")
+    (tmp_path / "saved").rename(tmp_path / "moved")
+    same(Linker.load(tmp_path / "moved").candidates(MENTIONS, 6), found)

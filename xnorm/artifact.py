@@ -20,9 +20,11 @@ from xnorm.errors import ArtifactError
 
 __all__ = [
     "FORMAT_VERSION",
+    "MANIFEST",
     "VERIFY_UP_TO",
     "check_writable",
     "is_running",
+    "kind_of",
     "open_folder",
     "sha256_file",
     "sha256_text",
@@ -33,6 +35,7 @@ FORMAT_VERSION = 1
 """Version of the layout of saved folders; a folder of another version is refused."""
 
 MANIFEST = "manifest.json"
+"""The file that describes a folder. A saved folder inside of it is left to its own."""
 VERIFY_UP_TO = 1 << 28
 """Files above this many bytes are checked by size alone unless a full check is asked for."""
 
@@ -55,6 +58,16 @@ def sha256_text(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
+def kind_of(path: Path) -> str | None:
+    """Return the kind of a saved folder, unchecked; None if there is no readable manifest."""
+    _put_back(path)
+    try:
+        kind = json.loads((path / MANIFEST).read_text(encoding="utf-8")).get("kind")
+    except (OSError, ValueError, AttributeError, RecursionError):
+        return None
+    return kind if isinstance(kind, str) else None
+
+
 def check_writable(path: Path, *, kind: str, overwrite: bool) -> None:
     """Refuse early what `write_folder` would refuse after the work.
 
@@ -66,7 +79,7 @@ def check_writable(path: Path, *, kind: str, overwrite: bool) -> None:
         return
     if not overwrite:
         raise ArtifactError(f"{path}: exists already; pass --overwrite to replace it, or choose another --output")
-    if not path.is_dir() or (any(path.iterdir()) and _kind(path) != kind):
+    if not path.is_dir() or (any(path.iterdir()) and kind_of(path) != kind):
         raise ArtifactError(f"{path}: exists and is no {kind} written by xnorm; it is left alone")
 
 
@@ -178,23 +191,16 @@ def _read_manifest(path: Path, kind: str) -> dict[str, Any]:
     return manifest
 
 
-def _kind(path: Path) -> str | None:
-    try:
-        kind = json.loads((path / MANIFEST).read_text(encoding="utf-8")).get("kind")
-    except (OSError, ValueError, AttributeError):
-        return None
-    return str(kind)
-
-
 def _digest(manifest: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(manifest, sort_keys=True, ensure_ascii=True).encode()).hexdigest()
 
 
 def _write_manifest(folder: Path, kind: str, about: dict[str, Any]) -> None:
+    apart = {p.parent for p in folder.rglob(MANIFEST) if kind_of(p.parent) in _COMMANDS}
     files = {
         p.relative_to(folder).as_posix(): {"bytes": p.stat().st_size, "sha256": sha256_file(p)}
         for p in sorted(folder.rglob("*"))
-        if p.is_file()
+        if p.is_file() and apart.isdisjoint(p.parents)
     }
     manifest = json.loads(json.dumps({"kind": kind, "format_version": FORMAT_VERSION, **about, "files": files}))
     text = json.dumps({**manifest, "sha256": _digest(manifest)}, indent=2, ensure_ascii=False)

@@ -119,6 +119,8 @@ def _lines(about: dict[str, Any]) -> list[tuple[str, str]]:
         for reason, n in source["skipped"].items():
             lines.append(("", _counted("skipped", n, reason, source["examples"])))
     lines.append(("candidates", _component(about["config"]["candidates"])))
+    if about["reranker"]:
+        lines.append(("reranker", _reranker(about["reranker"])))
     lines.append(("fingerprint", about["fingerprint"][:16]))
     return lines
 
@@ -136,6 +138,12 @@ def _component(config: dict[str, Any]) -> str:
             _component(config["encoder"]) + (f" {config['encoder']['model']}" if "model" in config["encoder"] else "")
         )
     return str(config["type"]) + (f"({', '.join(inner)})" if inner else "")
+
+
+def _reranker(about: Mapping[str, Any]) -> str:
+    """Return which reranker an index has and where it is from: cross_encoder my-reranker (models/x, ...)."""
+    parts = [about[key] for key in ("from", "about") if about[key]]
+    return " ".join([about["type"], *filter(None, [about["name"]])]) + (f" ({'; '.join(parts)})" if parts else "")
 
 
 def results_summary(metrics: Mapping[str, Any]) -> None:

@@ -16,6 +16,7 @@ import yaml
 from pydantic import Field
 
 from xnorm.artifact import open_folder, write_folder
+from xnorm.bundle import pack_reranker, reranker_settings
 from xnorm.candidates.base import CandidateGenerator, Candidates
 from xnorm.config import CandidatesSpec, RerankerSpec, StrictModel, find_config, read_yaml, validate
 from xnorm.errors import ArtifactError, ConfigError
@@ -124,12 +125,13 @@ class Linker:
         return cls(config, terminology, component.build(config.candidates, terminology, progress=progress), report)
 
     def save(self, path: str | Path, *, overwrite: bool = False) -> None:
-        """Write the index folder, whole or not at all.
+        """Write the index folder, whole or not at all, with a copy of the reranker's model folder if it has one.
 
         Raises:
-            ArtifactError: something stands there that may not be replaced, or the disk refuses.
+            ArtifactError: something stands there that may not be replaced, or the disk refuses; or that model folder is
+                not there any more.
         """
-        about = {
+        about: dict[str, Any] = {
             "xnorm_version": version("xnorm"),
             "name": self.config.name,
             "config": self.config.model_dump(mode="json"),
@@ -146,6 +148,7 @@ class Linker:
             (folder / "terminology" / "report.json").write_text(report, encoding="utf-8")
             settings = yaml.safe_dump(about["config"], allow_unicode=True, sort_keys=False)
             (folder / "config.yaml").write_text(settings, encoding="utf-8")
+            about["reranker"] = pack_reranker(self.config.reranker, folder)
 
     @classmethod
     def load(
@@ -156,12 +159,13 @@ class Linker:
         overrides: Mapping[str, Any] | None = None,
         trust: bool = False,
     ) -> Linker:
-        """Open a folder that `save` or `xnorm index` wrote.
+        """Open a folder that `save` or `xnorm index` wrote, with the reranker that lies in it unless told otherwise.
 
         Args:
             verify: True checks every byte against the manifest, False only sizes; None (default) checks every byte of
                 files up to 256 MB.
-            overrides: keys of the config to replace, such as `{"decision": {"threshold": 0.5}}`.
+            overrides: keys of the config to replace, such as `{"decision": {"threshold": 0.5}}`; `{"reranker": None}`
+                opens it without its reranker.
             trust: import the modules of components `module:Class` that the index names; else they are refused unless
                 this process has imported them already.
 
@@ -172,7 +176,10 @@ class Linker:
         manifest = open_folder(path, kind=KIND, verify=verify)
         if not trust:
             _refuse_foreign_code(manifest["config"], path)
-        config = validate(LinkerConfig, {**manifest["config"], **(overrides or {})}, where=f"{path}/manifest.json")
+        given = dict(overrides or {})
+        if "reranker" not in given:
+            given["reranker"] = reranker_settings(path, manifest, verify=bool(verify))
+        config = validate(LinkerConfig, {**manifest["config"], **given}, where=f"{path}/manifest.json")
         terminology = Terminology.open(path / "terminology")
         if (len(terminology), terminology.n_names) != (manifest["concepts"], manifest["names"]):
             raise ArtifactError(f"{path}: its terminology does not fit its manifest; build it again")

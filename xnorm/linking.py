@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from xnorm.artifact import VERIFY_UP_TO, open_folder, sha256_file, sha256_text
+from xnorm.bundle import about_reranker, model_checksum
 from xnorm.config import find_config
 from xnorm.corpora.base import ReadReport
 from xnorm.errors import ArtifactError, DataError
@@ -170,7 +171,8 @@ def job_key(linker: Linker, path: Path | None, **settings: object) -> str | None
         return None
     about = path.stat()
     parts = [linker.terminology.fingerprint, linker.config.model_dump(mode="json"), str(path.resolve())]
-    text = json.dumps([*parts, about.st_size, about.st_mtime_ns, settings], sort_keys=True, default=str)
+    model = model_checksum(linker.config.reranker)
+    text = json.dumps([*parts, model, about.st_size, about.st_mtime_ns, settings], sort_keys=True, default=str)
     return sha256_text(text)
 
 
@@ -225,6 +227,7 @@ def describe(path: str | Path, *, verify: bool | None = None) -> dict[str, Any]:
     manifest = open_folder(path, kind=KIND, verify=verify)
     terminology = Terminology.open(path / "terminology")
     files: dict[str, dict[str, int]] = manifest["files"]
+    reranker = about_reranker(path, manifest, verify=verify)
     return {
         "index": str(path),
         **{key: manifest[key] for key in ("name", "format_version", "xnorm_version", "fingerprint")},
@@ -235,7 +238,8 @@ def describe(path: str | Path, *, verify: bool | None = None) -> dict[str, Any]:
         "names_by_scope": terminology.count_by("names", "scope"),
         "names_by_source": terminology.count_by("names", "source"),
         "concepts_by_type": terminology.count_by("concepts", "types"),
-        "bytes": sum(entry["bytes"] for entry in files.values()),
+        "bytes": sum(entry["bytes"] for entry in files.values()) + (reranker["bytes"] if reranker else 0),
+        "reranker": reranker,
         "report": json.loads((path / "terminology" / "report.json").read_text(encoding="utf-8")),
         "config": manifest["config"],
     }

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from xnorm.artifact import is_running, sha256_text
+from xnorm.bundle import model_checksum
 from xnorm.candidates.base import Candidates
 from xnorm.corpus import Corpus
 from xnorm.errors import ArtifactError
@@ -87,8 +88,8 @@ def _work(beside: Path) -> Path:
 
 def _key(linker: Linker, mentions: Sequence[Mention], top_k: int) -> str:
     """Return what tells one linking from another."""
-    texts = json.dumps([(m.text, m.lang) for m in mentions])
-    settings = linker.config.model_dump(mode="json")
+    texts = json.dumps([(m.text, m.lang, m.left, m.right, m.types) for m in mentions])
+    settings = [linker.config.model_dump(mode="json"), model_checksum(linker.config.reranker)]
     return sha256_text(json.dumps([linker.terminology.fingerprint, settings, top_k, version("xnorm"), texts]))
 
 
