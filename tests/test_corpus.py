@@ -135,6 +135,59 @@ def test_expected_counts(lines, documents, expected, complaints):
         assert complaint in str(e.value)
 
 
+def test_shares_of_one_file_have_no_document_in_common_and_miss_none(tmp_path):
+    docs = [
+        {"id": f"d{i}", "text": "cold", "mentions": [{"id": f"m{i}", "spans": [[0, 4]], "gold": ["T:003"]}]}
+        for i in range(200)
+    ]
+    file = write_lines(tmp_path / "documents.jsonl", docs)
+    shares = {"a": (0, 0.6), "b": (0.6, 0.8), "c": (0.8, 1)}
+    corpus = read_parts(dict.fromkeys(shares, file), shares=shares)
+    found = [m.document for m in corpus.mentions]
+    assert sorted(found) == sorted(d["id"] for d in docs)
+    assert {part: sorted(own) for part, own in corpus.documents.items()} == {
+        part: sorted(m.document for m in own) for part, own in corpus.parts.items()
+    }
+    assert [len(own) for own in corpus.parts.values()] == pytest.approx([120, 40, 40], abs=15)
+    assert corpus.about["parts"]["b"]["share"] == [0.6, 0.8]
+    # where a document falls depends on its id alone
+    fewer = write_lines(tmp_path / "fewer.jsonl", docs[::-2])
+    again = read_parts({"b": fewer}, shares={"b": [0.6, 0.8]})
+    kept = {d["id"] for d in docs[::-2]}
+    assert {m.document for m in again.mentions} == {m.document for m in corpus.parts["b"]} & kept
+
+
+def test_shares_of_a_list_are_of_its_mentions(tmp_path):
+    file = write_lines(tmp_path / "list.jsonl", [{"id": str(i), "mention": "x"} for i in range(100)])
+    corpus = read_parts(
+        {"a": file}, training={"b": {"type": "jsonl", "path": str(file)}}, shares={"a": [0, 0.3], "b": [0.3, 1]}
+    )
+    kept, rest = (set(ids(own)) for own in (corpus.parts["a"], corpus.training["b"]))
+    assert 15 < len(kept) < 45
+    assert not kept & rest
+    assert len(kept | rest) == 100
+
+
+@pytest.mark.parametrize(
+    ("shares", "message"),
+    [
+        ({"b": [0, 1]}, "no part 'b' is read"),
+        ({"a": [0.5, 0.5]}, "two numbers that rise"),
+        ({"a": [-0.1, 1]}, "from 0 to 1"),
+        ({"a": [0, 1.1]}, "from 0 to 1"),
+        ({"a": [0.2]}, "shares"),
+    ],
+)
+def test_shares_that_make_no_sense(lines, shares, message):
+    with pytest.raises(ConfigError, match=message):
+        validate(CorpusConfig, {"parts": {"a": {"type": "jsonl", "path": str(lines)}}, "shares": shares}, where="x")
+
+
+def test_a_share_without_a_mention_is_refused(lines):
+    with pytest.raises(DataError, match="holds no mention"):
+        read_parts({"a": lines}, shares={"a": [0, 1e-9]})
+
+
 def test_expected_counts_of_training_parts(lines, documents):
     training = {"train": {"type": "jsonl", "path": str(documents)}}
     expected = {"parts": {"train": {"mentions": 3}}, "total": {"mentions": 5}}

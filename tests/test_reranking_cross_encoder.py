@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import shutil
 import warnings
 
@@ -14,10 +15,17 @@ from tiny_transformers import TOKENS, make_model, tokenizers, torch, transformer
 from xnorm.artifact import write_folder
 from xnorm.calibration import softmax
 from xnorm.candidates.base import Candidates
-from xnorm.errors import XnormError
-from xnorm.pairs import PairsConfig, add_markers, fit, pair_texts
+from xnorm.errors import DataError, XnormError
+from xnorm.memory import Chunks, MemoryWarning
+from xnorm.pairs import PairsConfig, PairWriter, add_markers, fit, pair_texts
 from xnorm.registry import find_component
-from xnorm.reranking.cross_encoder import KIND, CrossEncoderConfig, CrossEncoderReranker
+from xnorm.reranking.cross_encoder import (
+    KIND,
+    CrossEncoderConfig,
+    CrossEncoderReranker,
+    open_model,
+    pair_logits,
+)
 from xnorm.types import Mention
 
 pytestmark = [
@@ -237,6 +245,24 @@ def test_top_and_margin(model, terminology):
     assert load(terminology, model="no/such").rerank([], Candidates.empty(0, 4)).concepts.shape == (0, 4)
 
 
+@pytest.mark.parametrize("nil", [False, True])
+def test_concepts_that_are_gone_are_left_behind(nil, model, terminology, tmp_path):
+    pairs = PairsConfig(nil=nil, context=20)
+    folder = write_reranker(tmp_path / "trained", model, pairs)
+    whole = found_of([[3, 4, 5]] * len(MENTIONS))
+    holes = found_of([[-2, 3, 4, -2, 5]] * len(MENTIONS))  # rows of concepts that the terminology does not have
+    wanted, found = (load(terminology, path=folder).rerank(MENTIONS, own) for own in (whole, holes))
+    for i, n in enumerate(wanted.sizes().tolist()):
+        assert found.concepts[i, :n].tolist() == wanted.concepts[i, :n].tolist()
+        np.testing.assert_allclose(found.scores[i, :n], wanted.scores[i, :n], rtol=1e-5)
+        assert set(found.concepts[i, n:].tolist()) <= {-2, -1}
+
+
+def test_candidates_of_another_terminology_are_refused(model, terminology):
+    with pytest.raises(DataError, match="candidate 999 is of another terminology"):
+        load(terminology, model=str(model)).rerank(MENTIONS[:1], found_of([[3, 999]]))
+
+
 def test_softmax_by_hand():
     shares, nil = softmax(np.log([[1.0, 2.0, 5.0]]), np.array([-np.inf]))
     np.testing.assert_allclose(shares, [[1 / 8, 2 / 8, 5 / 8]])
@@ -351,3 +377,66 @@ def test_it_is_found_and_its_config_survives_json():
     assert find_component("reranking", "cross_encoder") is CrossEncoderReranker
     config = CrossEncoderConfig(model="a/b", pairs={"layout": "xmen"}, margin=0.2)
     assert CrossEncoderConfig.model_validate_json(config.model_dump_json()) == config
+
+
+@pytest.mark.parametrize("batch_size", [5, 64])
+def test_fewer_pairs_at_a_time_when_memory_runs_out(batch_size, model, terminology):
+    found = found_of(FOUND)
+    shares, nils = by_hand(model, terminology, PairsConfig(), MENTIONS, found)
+    reranker = load(terminology, model=str(model), pairs=PairsConfig(), batch_size=batch_size)
+    sizes = []
+
+    def check_size(part, given):
+        sizes.append(len(given[0]["input_ids"]))
+        if sizes[-1] > 3:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.")
+
+    reranker.model[0].register_forward_pre_hook(check_size)
+    with pytest.warns(MemoryWarning, match="out of memory: going on with .* pairs? at a time"):
+        check(reranker.rerank(MENTIONS, found), found, shares, nils)
+    sizes.clear()
+    check(reranker.rerank(MENTIONS, found), found, shares, nils)  # a warning would be an error
+    assert max(sizes) == reranker.chunks.size < 4
+
+
+def read_pairs(folder, kind):
+    """Make a tokenizer frame pairs as its family does."""
+    first, last = ("[CLS]", "[SEP]") if kind == "bert" else ("<s>", "</s>")
+    pair = "{0} $A {1} $B:1 {1}:1" if kind == "bert" else "{0} $A {1} {1} $B {1}"
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    tokenizer.backend_tokenizer.post_processor = tokenizers.processors.TemplateProcessing(
+        single=f"{first} $A {last}",
+        pair=pair.format(first, last),
+        special_tokens=[(token, tokenizer.convert_tokens_to_ids(token)) for token in (first, last)],
+    )
+    tokenizer.save_pretrained(folder)
+
+
+@pytest.mark.parametrize("kind", ["bert", "xlm-roberta"])
+@pytest.mark.parametrize("layout", ["xnorm", "xmen"])
+@pytest.mark.parametrize("said", [None, 512], ids=["no limit of the tokenizer", "a limit that is too high"])
+def test_no_pair_is_longer_than_the_positions(kind, layout, said, terminology, tmp_path):
+    pairs = PairsConfig(layout=layout, max_length=512, context=4000)
+    make_model(tmp_path / "base", kind)
+    read_pairs(tmp_path / "base", kind)
+    path = tmp_path / "base" / "tokenizer_config.json"
+    settings = {**json.loads(path.read_text()), "model_max_length": said or int(1e30)}
+    path.write_text(json.dumps(settings))
+    opened = open_model(str(tmp_path / "base"), pairs, device="cpu", fresh=True)
+    assert opened.tokenizer.model_max_length == TOKENS
+    mentions = [Mention("heart", left=LONG, right=LONG), Mention(LONG), Mention("heart", left=LONG)]
+    lengths, texts = [], []
+
+    def look(part, given):
+        lengths.append(given[0]["input_ids"].shape[1])
+        texts.extend(opened.tokenizer.batch_decode(given[0]["input_ids"]))
+
+    opened[0].register_forward_pre_hook(look)
+    found = found_of([[0, 1]] * 3)
+    logits, _ = pair_logits(opened, PairWriter(terminology, pairs), mentions, found, found.concepts >= 0, Chunks(64))
+    assert np.isfinite(logits).all()
+    assert max(lengths) <= TOKENS
+    around = [" ".join(text.replace("▁", " ").split()) for text in texts]
+    assert all(text.count("[START]") == text.count("[END]") == 1 for text in around)
+    assert sum("[START] heart [END]" in text for text in around) == 4 + 2 * (layout == "xmen")
+    assert all(re.search(r"the.*\[START\]", text) for text in around if "[START] heart [END]" in text)

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import yaml
 from conftest import CONCEPTS, write_terminology
-from tiny_transformers import torch
+from tiny_transformers import make_model, make_tokenizer, torch, transformers
 from typer.testing import CliRunner
 
 pytest.importorskip("datasets", reason="needs the extra torch")
@@ -26,7 +26,7 @@ from xnorm.candidates.base import Candidates
 from xnorm.candidates.tfidf import TfidfGenerator
 from xnorm.cli import app
 from xnorm.config import validate
-from xnorm.errors import ArtifactError, ConfigError, DataError, XnormError
+from xnorm.errors import ArtifactError, ConfigError, DataError, MissingExtraError, XnormError
 from xnorm.linker import Linker
 from xnorm.losses import NotFiniteError, StrengthWarning
 from xnorm.ranking import judge
@@ -203,6 +203,18 @@ def test_parts_for_validation(plain, tmp_path):
     assert training == [*corpus.parts["train"], *corpus.parts["more"]]
 
 
+def test_a_text_on_both_sides_is_said(plain, tmp_path):
+    file = tmp_path / "notes.jsonl"
+    mention = {"spans": [[0, 4]], "gold": ["T:003"]}
+    rows = [{"id": f"d{i}", "text": f"cold {i % 5}", "mentions": [{"id": f"m{i}", **mention}]} for i in range(10)]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    parts = {"a": {"type": "jsonl", "path": str(file)}, "b": {"type": "jsonl", "path": str(file)}}
+    said = []
+    corpus, config = corpus_of(plain, corpus={"parts": parts}, validation=["b"])
+    _split(corpus, config, said.append)
+    assert said == ["5 texts of the validation are trained on, too; its accuracy will be too high"]
+
+
 @pytest.mark.parametrize(
     ("keys", "message"),
     [
@@ -217,6 +229,12 @@ def test_parts_for_validation(plain, tmp_path):
         ({"trainer": {"loss": {"regularizer": "l1"}}}, "regularizer"),
         ({"trainer": {"type": "cross_encodr"}}, r"'cross_encodr' of training; did you mean 'cross_enc"),
         ({"trainer": {"seed": -1}}, "seed"),
+        ({"trainer": {"learning_rate": 0}}, "trainer.learning_rate: .*greater than 0"),
+        ({"trainer": {"learning_rate": -1e-3}}, "trainer.learning_rate: .*greater than 0"),
+        ({"trainer": {"learning_rate": float("inf")}}, "trainer.learning_rate: .*finite"),
+        ({"trainer": {"lora": {"rank": 0}}}, "trainer.lora.rank: .*greater than or equal to 1"),
+        ({"trainer": {"lora": {"dropout": 1}}}, "trainer.lora.dropout: .*less than 1"),
+        ({"trainer": {"lora": {"r": 8}}}, "unknown key 'r'"),
     ],
 )
 def test_settings_that_are_refused(plain, keys, message):
@@ -252,6 +270,64 @@ def test_gold_that_no_candidate_is_with_nil(plain, tmp_path):
     (tmp_path / "far.jsonl").write_text("".join(json.dumps(x) + "\n" for x in lines))
     keys = {"corpus": part(tmp_path / "far.jsonl"), "top_k": 2, "trainer": {"pairs": {"nil": True, "max_length": 40}}}
     refused(plain, tmp_path / "out", "recall 0", DataError, **keys)
+
+
+@pytest.mark.parametrize("nil", [False, True])
+def test_gold_of_one_concept(plain, tmp_path, nil):
+    lines = [json.dumps({"id": str(i), "mention": "Cold", "gold": ["T:005"], "document": f"d{i}"}) for i in range(8)]
+    (tmp_path / "one.jsonl").write_text("\n".join(lines) + "\n")
+    keys = {"corpus": part(tmp_path / "one.jsonl"), "trainer": {"pairs": {"nil": nil, "max_length": 40}}}
+    message = "one class only: the gold of the 6 training mentions is one and the same concept"
+    refused(plain, tmp_path / "out", message, DataError, **keys)
+
+
+def test_candidates_that_are_all_gold(plain, tmp_path):
+    every = [i for i, _, _ in CONCEPTS]
+    other = part(write_corpus(tmp_path / "all-gold.jsonl", gold=every))
+    message = "one class only: the gold of the 16 training mentions is every candidate, .*more candidates"
+    refused(plain, tmp_path / "out", message, DataError, corpus=other)
+
+
+def test_a_terminology_of_one_concept(plain, tmp_path):
+    first = (tmp_path / "tiny.jsonl").read_text(encoding="utf-8").splitlines()[0]
+    (tmp_path / "one.jsonl").write_text(first + "\n", encoding="utf-8")
+    linker = {**plain["linker"], "terminology": {"sources": [{"type": "jsonl", "path": str(tmp_path / "one.jsonl")}]}}
+    lines = [json.dumps({"id": str(i), "mention": "Heart failure", "gold": ["T:001"]}) for i in range(8)]
+    (tmp_path / "few.jsonl").write_text("\n".join(lines) + "\n")
+    corpus = part(tmp_path / "few.jsonl")
+    message = r"has its gold among two or more candidates \(recall 1\.000\)"
+    refused(plain, tmp_path / "out", message, DataError, linker=linker, corpus=corpus)
+
+
+@pytest.mark.parametrize("kind", ["bert", "xlm-roberta", "ModernBert"])
+def test_a_base_without_a_tokenizer(plain, tmp_path, kind):
+    make_model(tmp_path / "base", kind) if kind != "ModernBert" else write_base(tmp_path / "base", kind)
+    for path in (tmp_path / "base").glob("*token*"):
+        path.unlink()
+    model = str(tmp_path / "base")
+    refused(plain, tmp_path / "out", "base: has no tokenizer; save it beside", ConfigError, trainer={"model": model})
+
+
+def write_base(folder, kind, **shape):
+    """Write a tiny transformer of any kind beside a tokenizer that does not fit it."""
+    make_tokenizer("bert").save_pretrained(folder)
+    shape = {"vocab_size": 200, "hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, **shape}
+    ends = {"intermediate_size": 64, "pad_token_id": 0, "bos_token_id": 2, "eos_token_id": 3, "cls_token_id": 2}
+    config = getattr(transformers, f"{kind}Config")(**shape, **ends, sep_token_id=3)
+    transformers.AutoModel.from_config(config).save_pretrained(folder)
+
+
+@pytest.mark.parametrize(
+    ("kind", "shape", "message"),
+    [
+        ("T5", {"d_kv": 16, "num_layers": 1, "num_heads": 2, "d_ff": 64}, r"is an encoder with a decoder \(t5\)"),
+        ("Bart", {"d_model": 32, "encoder_layers": 1, "decoder_layers": 1}, r"an encoder with a decoder \(bart\)"),
+        ("ViT", {"image_size": 16, "patch_size": 8}, "has no classifier of texts of the kind ViT; take an encoder"),
+    ],
+)
+def test_a_base_of_another_kind(plain, tmp_path, kind, shape, message):
+    write_base(tmp_path / "base", kind, **shape)
+    refused(plain, tmp_path / "out", message, ConfigError, trainer={"model": str(tmp_path / "base")})
 
 
 def test_gold_of_another_terminology(plain, tmp_path):
@@ -342,9 +418,12 @@ def test_same_seed_same_weights(plain, tmp_path):
     assert weights(tmp_path / "a") == weights(tmp_path / "b")
 
 
-@pytest.mark.parametrize("nth", [2, 3])
-def test_a_killed_run_ends_with_the_weights_of_one_that_was_not(plain, tmp_path, stop, nth):
-    settings = {**plain, "trainer": {**plain["trainer"], "pairs_at_once": 7}}
+LORA = {"lora": {"rank": 4, "alpha": 8, "dropout": 0.1}, "learning_rate": 5e-3}
+
+
+@pytest.mark.parametrize(("nth", "lora"), [(2, {}), (3, {}), (3, LORA)])
+def test_a_killed_run_ends_with_the_weights_of_one_that_was_not(plain, tmp_path, stop, nth, lora):
+    settings = {**plain, "trainer": {**plain["trainer"], "pairs_at_once": 7, **lora}}
     stop(0)
     torch.manual_seed(1)
     about, _ = train(settings, tmp_path / "a")
@@ -367,6 +446,23 @@ def test_a_killed_run_ends_with_the_weights_of_one_that_was_not(plain, tmp_path,
     assert weights(tmp_path / "killed") == weights(tmp_path / "a")
     assert again["calibration"] == about["calibration"]
     assert not list(tmp_path.glob(".killed*"))
+
+
+@pytest.mark.parametrize("lora", [{}, LORA])
+def test_the_weights_are_those_of_the_best_measurement(plain, tmp_path, monkeypatch, lora):
+    real, seen = module._Validation.measure, []
+
+    def measure(self, model):
+        weight = model[0].model.get_input_embeddings().weight
+        seen.append((model.predict([["heart [START] failure [END]", "Herz [NAME] a"]]).item(), float(weight.sum())))
+        return replace(real(self, model), accuracy=1 / len(seen))  # the first one is the best
+
+    monkeypatch.setattr(module._Validation, "measure", measure)
+    about, _ = train(plain, tmp_path / "out", trainer={"patience": 2, "epochs": 5, **lora})
+    assert about["stopped"] == "no better any more"
+    assert len(seen) == 4
+    assert seen[3] == pytest.approx(seen[0], abs=1e-6)
+    assert abs(seen[1][0] - seen[0][0]) > 1e-4
 
 
 def test_the_history_survives_a_kill(plain, tmp_path, stop):
@@ -395,9 +491,11 @@ def test_a_killed_run_on_other_data_is_not_gone_on_with(plain, tmp_path, stop):
     assert not any("going on" in line for line in said)
 
 
-def test_a_loss_that_is_not_finite_keeps_the_last_good_checkpoint(plain, tmp_path, monkeypatch):
+@pytest.mark.parametrize("lora", [{}, LORA])
+def test_a_loss_that_is_not_finite_keeps_the_last_good_checkpoint(plain, tmp_path, monkeypatch, lora):
     from xnorm import losses
 
+    plain = merged(plain, trainer=lora)
     real, calls = losses.listwise_loss, []
 
     def loss(*args, **keys):
@@ -486,6 +584,171 @@ def test_it_learns_what_can_be_learnt(plain, tmp_path):
     about, _ = train(plain, tmp_path / "out", linker=linker, top_k=12, validation=0.2, trainer=keys)
     assert about["trained"]["left_out"] == 0
     assert about["validation"]["accuracy"] >= about["validation"]["accuracy_before"] + 0.3
+
+
+# --- LoRA and memory ----------------------------------------------------------------------------------------------
+
+
+def bodies(folder):
+    from safetensors.torch import load_file
+
+    return load_file(folder / "model" / "model.safetensors")
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_lora_trains_what_is_new_and_merges_the_rest(plain, tmp_path, stop, frozen):
+    stop(0)
+    about, _ = train(plain, tmp_path / "none", trainer={"learning_rate": 1e-30})
+    keys = {**LORA, "epochs": 4, "freeze_embeddings": frozen}
+    about, _ = train(plain, tmp_path / "out", trainer=keys)
+    assert about["config"]["trainer"]["lora"]["rank"] == 4
+    before, after = bodies(tmp_path / "none"), bodies(tmp_path / "out")
+    assert list(before) == list(after)
+    changed = {name: not torch.allclose(before[name], after[name], atol=1e-7) for name in before}
+    table = "bert.embeddings.word_embeddings.weight"
+    matrices = {name for name in before if name.endswith("weight") and before[name].ndim == 2}
+    head = {name for name in before if name.startswith(("classifier.", "bert.pooler."))}
+    linear = {name for name in matrices if "embeddings" not in name}
+    expected = linear | head | (set() if frozen else {table})
+    assert {name for name in before if changed[name]} == expected
+    rows = (before[table] - after[table]).abs().amax(dim=1) > 1e-7
+    markers = [x in rows.nonzero().flatten().tolist() for x in range(len(rows) - 6, len(rows))]
+    assert rows.sum() == sum(markers) <= 6
+    assert frozen or sum(markers) >= 2
+
+
+def test_a_model_of_lora_is_as_any_other(plain, tmp_path):
+    train(plain, tmp_path / "out", trainer=LORA)
+    assert sorted(p.name for p in (tmp_path / "out" / "model").iterdir() if "adapter" in p.name) == []
+    pytest.importorskip("onnxscript", reason="needs the extra onnx")
+    export = CliRunner().invoke(app, ["export", str(tmp_path / "out"), "--output", str(tmp_path / "graph")])
+    assert export.exit_code == 0, export.output
+    rankings = []
+    for kind, folder in (("cross_encoder", "out"), ("onnx", "graph")):
+        linker = Linker.build({**plain["linker"], "reranker": {"type": kind, "path": str(tmp_path / folder)}})
+        rankings.append([[(c.concept_id, c.score) for c in r] for r in linker.link(["cold", "Herzinsuffizienz"])])
+    for one, other in zip(*rankings, strict=True):
+        assert [c for c, _ in one] == [c for c, _ in other]
+        np.testing.assert_allclose([s for _, s in one], [s for _, s in other], atol=1e-4)
+
+
+def test_lora_learns_what_can_be_learnt(plain, tmp_path):
+    few = [{"id": f"m{i}", "mention": CONCEPTS[i % 4][1], "gold": [CONCEPTS[i % 4][0]]} for i in range(80)]
+    (tmp_path / "all.jsonl").write_text("".join(json.dumps(x) + "\n" for x in few))
+    linker = {**plain["linker"], "candidates": {"type": "test_training:ShuffledGenerator"}}
+    keys = {"epochs": 8, "evaluations": 1, "patience": 8, "batch_size": 8, "learning_rate": 2e-2, "candidates": 12,
+            "validation_candidates": 12, "pairs": {"names": 1, "max_length": 40, "context": 0},
+            "lora": {"rank": 8}}  # fmt: skip
+    about, _ = train(plain, tmp_path / "out", linker=linker, top_k=12, validation=0.2, trainer=keys)
+    assert about["validation"]["accuracy"] >= about["validation"]["accuracy_before"] + 0.3
+
+
+def test_lora_without_its_package(plain, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "peft", None)
+    refused(plain, tmp_path / "out", r"needs the package 'peft'.*xnorm\[lora\]", MissingExtraError, trainer=LORA)
+
+
+@pytest.fixture
+def small_memory(monkeypatch):
+    """Make every transformer that is opened fail for more pairs than fit, with gradients or without."""
+
+    real = module.open_model
+
+    def arm(fits, *, fails=lambda: True, error=None):
+        sizes = []
+
+        def open_model(*args, **keys):
+            model = real(*args, **keys)
+            for part in model.modules():
+                if isinstance(part, torch.nn.Dropout):
+                    part.p = 0.0
+            model[0].register_forward_pre_hook(check)
+            return model
+
+        def check(part, given):
+            sizes.append(len(given[0]["input_ids"]))
+            if sizes[-1] > fits and fails():
+                raise error or torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.")
+
+        monkeypatch.setattr(module, "open_model", open_model)
+        return sizes
+
+    return arm
+
+
+def halvings(said):
+    return [line for line in said if "out of memory" in line]
+
+
+@pytest.mark.parametrize("lora", [{}, {"lora": {"dropout": 0}}])
+def test_a_step_out_of_memory_is_made_again_with_fewer_pairs(plain, tmp_path, small_memory, stop, lora):
+    stop(0)  # so that the last weights are kept
+    sizes = small_memory(3)
+    about, said = train(plain, tmp_path / "a", trainer={"pairs_at_once": 100, **lora})
+    assert about["stopped"] == "ran to its end"
+    tried = [n for n in sizes if n > 3]
+    assert len(tried) >= 2
+    assert halvings(said) == [f"out of memory: going on with {n // 2} pairs at a time" for n in tried]
+    sizes = small_memory(99)
+    _, said = train(plain, tmp_path / "b", trainer={"pairs_at_once": tried[-1] // 2, **lora})
+    assert not halvings(said)
+    assert max(sizes) <= 3
+    assert weights(tmp_path / "a") == weights(tmp_path / "b")
+
+
+def test_gradients_of_a_failed_step_are_thrown_away(plain, tmp_path, small_memory, stop):
+    stop(0)
+    calls = []
+
+    def second_pass_back():
+        calls.append(torch.is_grad_enabled())
+        return sum(calls) == 2 and calls[-1]
+
+    small_memory(99)
+    train(plain, tmp_path / "a", trainer={"pairs_at_once": 2})
+    small_memory(0, fails=second_pass_back)
+    _, said = train(plain, tmp_path / "b", trainer={"pairs_at_once": 4})
+    assert halvings(said) == ["out of memory: going on with 2 pairs at a time"]
+    assert weights(tmp_path / "a") == weights(tmp_path / "b")
+
+
+def test_a_validation_out_of_memory_goes_on_with_fewer_pairs(plain, tmp_path, small_memory):
+    whole, _ = train(plain, tmp_path / "a", trainer={"epochs": 1})
+    sizes = small_memory(4, fails=lambda: not torch.is_grad_enabled())
+    about, said = train(plain, tmp_path / "b", trainer={"epochs": 1, "pairs_at_once": 17})
+    assert len(halvings(said)) >= 1
+    assert max(sizes[-2:]) <= 4
+    assert about["validation"]["mentions"] == whole["validation"]["mentions"]
+
+
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA"), RuntimeError("MPS backend out of memory (9 GB)")])
+def test_one_pair_that_is_too_much(plain, tmp_path, small_memory, error):
+    small_memory(0, error=error)
+    refused(plain, tmp_path / "out", "out of memory with one pair at a time; take a shorter", ConfigError)
+
+
+def test_memory_that_fewer_pairs_do_not_save(plain, tmp_path, monkeypatch):
+    def step(*_, **__):
+        raise torch.OutOfMemoryError("CUDA out of memory.\nTried to allocate 2 GiB.")
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", step)
+    refused(plain, tmp_path / "out", "training: out of memory .*a smaller model", ConfigError)
+
+
+def test_other_errors_of_a_step_are_not_hidden(plain, tmp_path, small_memory):
+    small_memory(4, error=RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
+    with pytest.raises(RuntimeError, match="mat1 and mat2"):
+        train(plain, tmp_path / "out")
+
+
+def test_warnings_of_ours_are_one_line(plain, tmp_path):
+    (tmp_path / "small.yaml").write_text(yaml.safe_dump(plain))
+    keys = ["trainer.epochs=1", "trainer.loss={regularizer: l2, strength: 9}"]
+    result = CliRunner().invoke(app, ["train", "small.yaml", *keys])
+    assert result.exit_code == 0, result.output
+    lines = [line for line in result.stderr.splitlines() if "not to rerank" in line]
+    assert len(lines) == 1
+    assert lines[0].startswith("warning: l2 with strength 9")
 
 
 def test_the_command(plain, tmp_path):

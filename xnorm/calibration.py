@@ -69,8 +69,8 @@ def probabilities(
     calibration: Calibration,
     allow_nil: bool,
 ) -> Scores:
-    """Return what `Reranker.score` returns: shares, NaN for the first candidate of a mention that is NIL, which is one
-    whose NIL has a larger share than each candidate.
+    """Return what `Reranker.score` returns: shares, NaN for the first scored candidate of a mention that is NIL, which is
+    one whose NIL has a larger share than each candidate.
 
     Args:
         logits, nil, scores: as for `Calibration.apply`.
@@ -81,7 +81,7 @@ def probabilities(
         nil = np.full_like(nil, -np.inf)
     shares, none = softmax(*calibration.apply(logits, nil, scores))
     best = np.where(wanted, shares, -np.inf).max(axis=1, initial=-np.inf)
-    shares[(none > best) & wanted.any(axis=1), 0] = np.nan  # says NIL
+    shares[(none > best)[:, None] & wanted & (wanted.cumsum(axis=1) == 1)] = np.nan  # says NIL
     return shares.astype(np.float32)
 
 

@@ -7,6 +7,7 @@ import json
 import os
 import shlex
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -14,7 +15,7 @@ from typing import Annotated, Any, TypeVar
 import typer
 
 from xnorm import __version__
-from xnorm.errors import ConfigError, XnormError
+from xnorm.errors import ConfigError, XnormError, XnormWarning
 
 F = TypeVar("F", bound=Callable[..., None])
 
@@ -32,12 +33,14 @@ Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what an ea
 
 
 def _one_line_errors(command: F) -> F:
-    """Print an error that the user can mend as one line, and exit with status 2."""
+    """Print an error that the user can mend as one line, and exit with status 2; print warnings of ours as one line."""
 
     @functools.wraps(command)
     def wrapped(*args: Any, **kwargs: Any) -> None:
         try:
-            command(*args, **kwargs)
+            with warnings.catch_warnings():
+                warnings.showwarning = functools.partial(_one_line_warning, warnings.showwarning)
+                command(*args, **kwargs)
         except XnormError as e:
             typer.echo(f"error: {' '.join(str(e).split())}", err=True)
             raise typer.Exit(2) from None
@@ -49,6 +52,13 @@ def _one_line_errors(command: F) -> F:
             raise typer.Exit(130) from None
 
     return wrapped  # type: ignore[return-value]
+
+
+def _one_line_warning(others: Callable[..., None], message: Warning | str, category: type, *where: Any) -> None:
+    if issubclass(category, XnormWarning):
+        typer.echo(f"warning: {' '.join(str(message).split())}", err=True)
+    else:
+        others(message, category, *where)
 
 
 def _version(wanted: bool) -> None:

@@ -6,6 +6,8 @@
     ├── ArtifactError       a saved folder that cannot be read, trusted or replaced
     └── MissingExtraError   an optional package is not installed
 
+    XnormWarning            work goes on, but not as it was asked for
+
 A message is one line: what was found, where, what was expected, and what to do.
 """
 
@@ -13,11 +15,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-__all__ = ["ArtifactError", "ConfigError", "DataError", "MissingExtraError", "XnormError"]
+__all__ = ["ArtifactError", "ConfigError", "DataError", "MissingExtraError", "XnormError", "XnormWarning"]
 
 
 class XnormError(Exception):
     """Base of all errors that a user can mend; the command line prints them as one line and exits with status 2."""
+
+
+class XnormWarning(UserWarning):
+    """Base of all warnings that a user should read; the command line prints them as one line."""
 
 
 class ConfigError(XnormError):

@@ -11,7 +11,7 @@ from typing import Any
 
 from xnorm.registry import require
 
-__all__ = ["first_device", "quiet", "random_weights"]
+__all__ = ["first_device", "position_limit", "quiet", "random_weights"]
 
 
 def first_device(wanted: str, what: str) -> str:
@@ -26,6 +26,18 @@ def first_device(wanted: str, what: str) -> str:
     if torch.cuda.is_available():
         return "cuda"
     return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def position_limit(transformer: Any) -> int | None:
+    """Return how many tokens a model of `transformers` has positions for, None if it is not limited."""
+    size = getattr(getattr(transformer, "config", None), "max_position_embeddings", None)
+    if not isinstance(size, int) or size <= 0:
+        return None
+    body = getattr(transformer, "base_model", transformer)
+    table = getattr(getattr(body, "embeddings", None), "position_embeddings", None)
+    # models of the RoBERTa kind count positions from their padding index on
+    padding = getattr(table, "padding_idx", None)
+    return size if padding is None else size - padding - 1
 
 
 class _Heard(logging.Handler):

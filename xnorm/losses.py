@@ -32,7 +32,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
-from xnorm.errors import ConfigError, DataError
+from xnorm.errors import ConfigError, DataError, XnormWarning
 
 __all__ = [
     "ListwiseLoss",
@@ -54,7 +54,7 @@ PASS = 32
 """Pairs of one pass on a processor: enough to fill its cores, few enough to be of nearly equal length."""
 
 
-class StrengthWarning(UserWarning):
+class StrengthWarning(XnormWarning):
     """A regulariser so strong that the optimum is not to rerank."""
 
 

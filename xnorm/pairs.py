@@ -24,6 +24,7 @@ from pydantic import Field, model_validator
 
 from xnorm.candidates.base import Candidates
 from xnorm.config import StrictModel
+from xnorm.errors import DataError
 from xnorm.registry import did_you_mean, require
 from xnorm.semantic_types import TYPE_NAMES
 from xnorm.tables import Terminology, ranges
@@ -127,10 +128,12 @@ def fit(texts: Sequence[str], tokenizer: Any, config: PairsConfig, budget: int |
         texts: as `mention_texts` returns them.
         tokenizer: of `transformers`, with the markers added.
         budget: tokens that a text may have, markers included, special tokens of the pair not. Default: three fifths of
-            what a pair may have.
+            what a pair may have, half of it in the layout xmen.
     """
     if budget is None:
-        budget = int(MENTION_SHARE * (token_limit(tokenizer, config) - tokenizer.num_special_tokens_to_add(pair=True)))
+        # of two long texts `longest_first` leaves half for each, and would cut the end of a longer one: the mention
+        share = MENTION_SHARE if config.truncation == "only_second" else 0.5
+        budget = int(share * (token_limit(tokenizer, config) - tokenizer.num_special_tokens_to_add(pair=True)))
     start, end = config.tokens[:2]
 
     def lengths(some: list[str]) -> list[int]:
@@ -237,9 +240,15 @@ class PairWriter:
         Returns:
             A text for each mention, and for each mention the texts of its wanted candidates in their order; where there
             are any and `nil` is set, the text that stands for none of them comes last.
+
+        Raises:
+            DataError: candidates of another terminology.
         """
         wanted = candidates.concepts >= 0 if wanted is None else wanted & (candidates.concepts >= 0)
         row, column = np.nonzero(wanted)
+        if (last := int(candidates.concepts[row, column].max(initial=-1))) >= len(self.terminology):
+            n = len(self.terminology)
+            raise DataError(f"candidate {last} is of another terminology: this one has {n:,} concepts; link again")
         # names are chosen once for each folded text, language and concept
         queries: dict[tuple[str, str], int] = {}
         keys = [(self._folded(m.text), _main(m.lang)) if self.config.names else ("", "") for m in mentions]

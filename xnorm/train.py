@@ -89,7 +89,8 @@ def run_training(
     linker = find_or_build(config.linker.model_copy(update={"reranker": None}), progress=progress, say=say)
     corpus = clean_up(raw, config.corpus.cleanup, linker.terminology)
     check_gold(corpus.mentions, linker.terminology)
-    training, validation = (_examples(linker, mentions, config.top_k, progress) for mentions in _split(corpus, config))
+    parts = _split(corpus, config, say)
+    training, validation = (_examples(linker, mentions, config.top_k, progress) for mentions in parts)
     plain = config.model_dump(mode="json")
     settings = json.dumps([plain, linker.terminology.fingerprint, corpus.about["parts"]], sort_keys=True)
     work = output.parent / f".{output.name}.work-{sha256_text(settings)[:12]}"
@@ -109,17 +110,20 @@ def run_training(
     return about
 
 
-def _split(corpus: Corpus, config: TrainConfig) -> tuple[list[Mention], list[Mention]]:
+def _split(corpus: Corpus, config: TrainConfig, say: Say = lambda line: None) -> tuple[list[Mention], list[Mention]]:
     """Return the mentions to train on and those to choose by, never of one document."""
+    units = corpus.units
     if isinstance(config.validation, list):
-        kept = [m for part, own in corpus.parts.items() if part not in config.validation for m in own]
-        return kept, [m for part in config.validation for m in corpus.parts[part]]
-    units = sorted(set(corpus.units))
-    drawn = set(random.Random(f"{config.trainer.model_dump().get('seed', 0)}").sample(
-        units, max(1, round(len(units) * config.validation))
-    ))  # fmt: skip
-    pairs = list(zip(corpus.mentions, corpus.units, strict=True))
-    return [m for m, u in pairs if u not in drawn], [m for m, u in pairs if u in drawn]
+        chosen = {unit for part, unit in zip(corpus.part_of, units, strict=True) if part in config.validation}
+    else:
+        known = sorted(set(units))
+        draw = random.Random(f"{config.trainer.model_dump().get('seed', 0)}")
+        chosen = set(draw.sample(known, max(1, round(len(known) * config.validation))))
+    texts = [{corpus.digests.get(u) for u in own} - {None} for own in (set(units) - chosen, chosen)]
+    if shared := len(texts[0] & texts[1]):
+        say(f"{shared:,} texts of the validation are trained on, too; its accuracy will be too high")
+    pairs = list(zip(corpus.mentions, units, strict=True))
+    return [m for m, u in pairs if u not in chosen], [m for m, u in pairs if u in chosen]
 
 
 def _examples(linker: Linker, mentions: list[Mention], top_k: int, progress: Progress) -> Examples:

@@ -19,7 +19,7 @@ from pydantic import Field
 from xnorm.artifact import sha256_file
 from xnorm.encoders.base import Encoder, EncoderConfig, Vectors, unit_rows
 from xnorm.errors import ConfigError
-from xnorm.loading import first_device, quiet, random_weights
+from xnorm.loading import first_device, position_limit, quiet, random_weights
 from xnorm.registry import require
 from xnorm.text import encodable
 
@@ -211,7 +211,8 @@ class SentenceTransformerEncoder(Encoder):
         raise ConfigError(f"model {self.config.model}: does not pool token vectors; remove `pooling`")
 
     def _set_max_length(self, model: Any) -> None:
-        wanted, limit = self.config.max_length, _position_limit(model)
+        transformer = getattr(model[0], "auto_model", None)
+        wanted, limit = self.config.max_length, None if transformer is None else position_limit(transformer)
         if wanted is not None and limit is not None and wanted > limit:
             raise ConfigError(f"model {self.config.model}: reads up to {limit} tokens, found max_length {wanted}")
         length = wanted or model.max_seq_length
@@ -219,18 +220,6 @@ class SentenceTransformerEncoder(Encoder):
             length = min(length, limit)
         if length is not None and length != model.max_seq_length:
             model.max_seq_length = length
-
-
-def _position_limit(model: Any) -> int | None:
-    """Return how many tokens the model has positions for, None if it is not limited."""
-    transformer = getattr(model[0], "auto_model", None)
-    size = getattr(getattr(transformer, "config", None), "max_position_embeddings", None)
-    if not isinstance(size, int) or size <= 0:
-        return None
-    table = getattr(getattr(transformer, "embeddings", None), "position_embeddings", None)
-    # models of the RoBERTa kind count positions from their padding index on
-    padding = getattr(table, "padding_idx", None)
-    return size if padding is None else size - padding - 1
 
 
 def _modules(folder: Path, name: str) -> list[dict[str, str]]:

@@ -52,11 +52,12 @@ class Reranker(ABC):
         Args:
             mentions: with context and types, where they have them.
             candidates: shape (mentions, k).
-            wanted: shape (mentions, k), which candidates are to be scored; always the first few of a mention.
+            wanted: shape (mentions, k), which candidates are to be scored: the first few of a mention, but for those
+                whose concept the terminology does not have.
 
         Returns:
             Shape (mentions, k); what stands where nothing is wanted is not looked at. NaN says that the mention is NIL
-            where it is the score of the first candidate.
+            where it is the score of the first wanted candidate.
         """
 
     def rerank(self, mentions: Sequence[Mention], candidates: Candidates) -> Candidates:
@@ -69,7 +70,7 @@ class Reranker(ABC):
 
 def within_reach(candidates: Candidates, config: RerankerConfig) -> npt.NDArray[np.bool_]:
     """Return which candidates a reranker looks at, shape (mentions, k)."""
-    wanted = candidates.concepts >= 0
+    wanted = candidates.concepts >= 0  # below are padding, and concepts that the terminology has no more
     wanted[:, config.top :] = False
     if config.margin is not None and wanted.shape[1]:
         wanted &= candidates.scores >= candidates.scores[:, :1] - np.float32(config.margin)
@@ -82,13 +83,13 @@ def reorder(candidates: Candidates, scores: Scores, wanted: npt.NDArray[np.bool_
 
     Args:
         scores: shape (mentions, k).
-        wanted: shape (mentions, k), always the first few of a mention.
+        wanted: shape (mentions, k), which candidates were scored.
 
     Returns:
         New candidates. Those that were not scored keep the score that they had, but no more than the lowest new one, so
-        that a ranking falls from left to right. A mention whose first candidate has NaN is left with none.
+        that a ranking falls from left to right. A mention whose first wanted candidate has NaN is left with none.
     """
-    nil = (wanted & np.isnan(scores))[:, :1].any(axis=1)
+    nil = (wanted & (wanted.cumsum(axis=1) == 1) & np.isnan(scores)).any(axis=1)
     scores = np.where(np.isnan(scores), np.float32(-np.inf), scores)
     key = np.where(wanted, -scores.astype(np.float64), np.inf)
     order = np.argsort(key, axis=1, kind="stable")

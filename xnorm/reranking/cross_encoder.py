@@ -5,6 +5,7 @@ Source: Nogueira and Cho 2019, Passage re-ranking with BERT; for concepts, Borch
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Any, ClassVar, Literal
@@ -18,7 +19,8 @@ from xnorm.calibration import Calibration, Floats, probabilities
 from xnorm.candidates.base import Candidates, Scores
 from xnorm.config import InputPath, validate
 from xnorm.errors import ArtifactError, ConfigError
-from xnorm.loading import first_device, quiet, random_weights
+from xnorm.loading import first_device, position_limit, quiet, random_weights
+from xnorm.memory import Chunks
 from xnorm.pairs import PairsConfig, PairWriter, add_markers, token_limit
 from xnorm.registry import require
 from xnorm.reranking.base import Reranker, RerankerConfig
@@ -31,6 +33,8 @@ __all__ = ["KIND", "CrossEncoderConfig", "CrossEncoderReranker", "open_model", "
 KIND = "reranker"
 MODEL = "model"
 """Folder of the transformer in a model folder."""
+NO_TOKENIZER = "has no tokenizer; save it beside the weights: tokenizer.save_pretrained(FOLDER)"
+ENCODERS = "take an encoder, such as a BERT or an XLM-R"
 
 
 class CrossEncoderConfig(RerankerConfig):
@@ -77,6 +81,7 @@ class CrossEncoderReranker(Reranker):
     ) -> None:
         self.config, self.pairs, self.calibration = config, pairs, config.calibration or calibration
         self.writer = PairWriter(terminology, pairs)
+        self.chunks = Chunks(config.batch_size)
 
     @classmethod
     def load(cls, config: RerankerConfig, terminology: Terminology) -> CrossEncoderReranker:
@@ -98,7 +103,7 @@ class CrossEncoderReranker(Reranker):
         return open_model(source, self.pairs, revision=c.revision, device=c.device, dtype=c.dtype)
 
     def score(self, mentions: Sequence[Mention], candidates: Candidates, wanted: npt.NDArray[np.bool_]) -> Scores:
-        logits, nil = pair_logits(self.model, self.writer, mentions, candidates, wanted, self.config.batch_size)
+        logits, nil = pair_logits(self.model, self.writer, mentions, candidates, wanted, self.chunks)
         return probabilities(
             logits, nil, candidates.scores, wanted, calibration=self.calibration, allow_nil=self.config.nil
         )
@@ -120,7 +125,8 @@ def open_model(
         fresh: whether it may be a plain transformer, to be trained: then it gets an output and rows for the markers.
 
     Raises:
-        ConfigError: it cannot be loaded, has several outputs, no tokenizer, or does not know the markers.
+        ConfigError: it cannot be loaded, has several outputs or no tokenizer, does not know the markers, or
+            cannot be trained, since it has a decoder.
         MissingExtraError: without the extra `torch`.
     """
     what = f"the cross-encoder {source}"
@@ -135,7 +141,8 @@ def open_model(
                 model_kwargs={"use_safetensors": True, "torch_dtype": getattr(torch, half)},
             )  # fmt: skip
     except Exception as e:  # several libraries are at work
-        raise ConfigError(f"{what}: cannot be loaded: {' '.join(str(e).split())[:300]}") from e
+        raise ConfigError(f"{what}: {_reason(e)}") from e
+    _check_kind(model, pairs, what, fresh)
     if (made_up := random_weights(heard)) and not fresh:
         raise ConfigError(f"{what}: its files lack weights ({', '.join(made_up[:3])}); is it a cross-encoder?")
     if model.num_labels != 1:
@@ -145,9 +152,32 @@ def open_model(
         raise ConfigError(f"{what}: does not know {missing} of the markers {', '.join(pairs.tokens)}; look at `pairs`")
     if missing:
         model[0].model.resize_token_embeddings(len(model.tokenizer), mean_resizing=False)
+    if limit := position_limit(model[0].model):
+        model.tokenizer.model_max_length = min(model.tokenizer.model_max_length, limit)
     text = {"padding": True, "truncation": pairs.truncation, "max_length": token_limit(model.tokenizer, pairs)}
     model[0].processing_kwargs = {**(model[0].processing_kwargs or {}), "text": text}
     return model
+
+
+def _reason(error: Exception) -> str:
+    """Say why a model could not be opened."""
+    text = " ".join(str(error).split())
+    if "Unrecognized processing class" in text:
+        return NO_TOKENIZER
+    if "AutoModelForSequenceClassification" in text:
+        kind = re.search(r"configuration class <class '(?:\w+\.)*(\w+?)(?:Config)?'>", text)
+        return f"transformers has no classifier of texts of the kind {kind[1] if kind else 'it is'}; {ENCODERS}"
+    return f"cannot be loaded: {text[:300]}"
+
+
+def _check_kind(model: Any, pairs: PairsConfig, what: str, fresh: bool) -> None:
+    """Refuse what the libraries open without a word, and what can only fail later, or learn nothing."""
+    if fresh and getattr(model.config, "is_encoder_decoder", False):
+        raise ConfigError(f"{what}: is an encoder with a decoder ({model.config.model_type}); {ENCODERS}")
+    tokenizer = model.tokenizer
+    # for a folder without one the library makes one that knows special tokens only
+    if tokenizer is None or set(tokenizer.get_vocab()) <= {*tokenizer.all_special_tokens, *pairs.tokens}:
+        raise ConfigError(f"{what}: {NO_TOKENIZER}")
 
 
 def pair_logits(
@@ -156,17 +186,28 @@ def pair_logits(
     mentions: Sequence[Mention],
     candidates: Candidates,
     wanted: npt.NDArray[np.bool_],
-    batch_size: int,
+    chunks: Chunks,
 ) -> tuple[Floats, Floats]:
     """Return the logits that a `CrossEncoder` gives, as `logits_of`; the longest pairs first, so that little padding is
-    computed."""
+    computed, and what needs most memory is tried first."""
+    torch = require("torch", extra="torch", what="the cross-encoder")
 
     def predict(pairs: Sequence[tuple[str, str]]) -> Floats:
-        torch = require("torch", extra="torch", what="the cross-encoder")
-        found: Floats = model.predict(
-            [list(pair) for pair in pairs], batch_size=batch_size, show_progress_bar=False,
-            activation_fn=torch.nn.Identity(), convert_to_numpy=True,
-        ).astype(np.float64).reshape(-1)  # fmt: skip
+        # bytes stand for tokens better than characters do where scripts are mixed
+        rest = sorted(range(len(pairs)), key=lambda i: -sum(len(text.encode("utf-8", "ignore")) for text in pairs[i]))
+        found = np.empty(len(pairs))
+
+        def longest(size: int) -> Floats:
+            logits: Floats = model.predict(
+                [list(pairs[i]) for i in rest[:size]], batch_size=size, show_progress_bar=False,
+                activation_fn=torch.nn.Identity(), convert_to_numpy=True,
+            ).astype(np.float64).reshape(-1)  # fmt: skip
+            return logits
+
+        while rest:
+            logits = chunks.run(longest, of=len(rest))
+            found[rest[: len(logits)]] = logits
+            rest = rest[len(logits) :]
         return found
 
     return logits_of(predict, model.tokenizer, writer, mentions, candidates, wanted)

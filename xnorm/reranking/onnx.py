@@ -6,6 +6,7 @@ Reads the folders that `xnorm.export_reranker` writes.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Literal, get_args
@@ -24,6 +25,7 @@ from xnorm.pairs import PairsConfig, PairWriter
 from xnorm.registry import require
 from xnorm.reranking.base import Reranker, RerankerConfig
 from xnorm.scoring import logits_of
+from xnorm.system import processors
 from xnorm.tables import Terminology
 from xnorm.types import Mention
 
@@ -76,7 +78,7 @@ class OnnxRerankerConfig(RerankerConfig):
     calibration: Calibration | None = None
     """Other numbers than the folder's."""
     threads: int | None = Field(default=None, ge=1)
-    """Threads of the runtime; default: the processors available."""
+    """Batches that are computed at a time, each on one processor; default: the processors available."""
     batch_size: int = Field(default=64, ge=1)
     """Pairs a forward pass at most; long pairs are passed in smaller batches."""
 
@@ -156,7 +158,8 @@ class OnnxPairModel:
         folder: where the files are; it need not be a finished artifact.
         card: what the manifest says.
         file: the graph's name in the folder.
-        threads: threads of the runtime; None: the processors available.
+        threads: batches at a time, each on one processor, which keeps them busier than a batch on several does; None:
+            the processors available.
         batch_size: pairs a forward pass at most.
 
     Raises:
@@ -170,8 +173,9 @@ class OnnxPairModel:
         runtime = require("onnxruntime", extra="onnx", what="reranker onnx")
         tokenizers = require("tokenizers", extra="onnx", what="reranker onnx")
         self.card, self.folder, self.batch_size = card, folder, batch_size
+        self.threads = threads or processors()
         try:
-            self._session = open_session(runtime, folder / file, threads=threads, providers=["CPUExecutionProvider"])
+            self._session = open_session(runtime, folder / file, threads=1, providers=["CPUExecutionProvider"])
             if {i.name for i in self._session.get_inputs()} != set(card.inputs):
                 raise ValueError("its graph takes other inputs than its manifest says")
             self.tokenizer = PairTokenizer(tokenizers.Tokenizer.from_file(str(folder / TOKENIZER)), card)
@@ -182,13 +186,17 @@ class OnnxPairModel:
         """Return the logits of pairs of texts."""
         ids, types = self.tokenizer.encode_pairs(pairs)
         out = np.empty(len(pairs), np.float64)
-        for rows in batches([len(own) for own in ids], self.batch_size):
+
+        def run(rows: npt.NDArray[np.int64]) -> None:
             feed = {
                 "input_ids": pad([ids[i] for i in rows], self.card.pad_id),
                 "attention_mask": pad([[1] * len(ids[i]) for i in rows], 0),
                 "token_type_ids": pad([types[i] for i in rows], 0),
             }
             out[rows] = self._session.run(None, {name: feed[name] for name in self.card.inputs})[0]
+
+        with ThreadPoolExecutor(self.threads) as pool:
+            list(pool.map(run, batches([len(own) for own in ids], self.batch_size)))
         if not np.isfinite(out).all():
             raise ConfigError(f"reranker {self.folder}: gives scores that are no numbers; export it again")
         return out

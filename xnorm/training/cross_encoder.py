@@ -6,8 +6,10 @@ is ours (`xnorm.losses`), the texts are those of scoring (`xnorm.pairs`).
 
 from __future__ import annotations
 
+import json
 import random
 import shutil
+import time
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,14 +24,21 @@ from xnorm.candidates.base import Candidates
 from xnorm.config import StrictModel
 from xnorm.errors import DataError
 from xnorm.loading import quiet
+from xnorm.lora import LoraConfig, add_lora, load_trained, merge_lora, save_trained
+from xnorm.memory import Chunks, told_in_one_line
 from xnorm.pairs import PairsConfig, PairWriter, fit
 from xnorm.progress import Say
+from xnorm.ranking import measure
 from xnorm.registry import require
 from xnorm.reranking.cross_encoder import MODEL, open_model, pair_logits
 from xnorm.tables import Terminology
 from xnorm.training.base import Examples, Trainer, TrainerConfig
 
 __all__ = ["CrossEncoderTrainer", "CrossEncoderTrainerConfig", "LossConfig", "sample_candidates"]
+
+
+VALIDATION = "validation.jsonl"
+"""File of a model folder: which mentions of the validation the model gets right."""
 
 
 class LossConfig(StrictModel):
@@ -65,11 +74,17 @@ class CrossEncoderTrainerConfig(TrainerConfig):
     """Mentions between two updates."""
     pairs_at_once: int = Field(default=128, ge=1)
     """Pairs whose activations are held at a time. Fewer than `batch_size` times `candidates` need less memory and a
-    third more time, for the same result."""
-    learning_rate: float = Field(default=5e-5, gt=0)
-    """Highest learning rate; warms up over a tenth of the steps, then falls linearly."""
+    third more time, for the same result. Halved whenever memory does not suffice."""
+    learning_rate: float = Field(default=5e-5, gt=0, allow_inf_nan=False)
+    """Highest learning rate; warms up over a tenth of the steps, then falls linearly. LoRA wants a higher one, about
+    5e-4."""
     freeze_embeddings: bool = False
-    """Leave the word vectors as they are, which saves a third of the time of a small multilingual model."""
+    """Leave the word vectors as they are, those of the markers too, which saves a third of the time of a small
+    multilingual model."""
+    lora: LoraConfig | None = None
+    """Train small matrices beside the linear layers (LoRA) in place of the weights, which needs less memory; the head,
+    and the word vectors of the markers unless `freeze_embeddings`, are trained as ever. The model that is written is as
+    any other. Default: all weights are trained. Needs `xnorm[lora]`."""
     evaluations: int = Field(default=2, ge=1)
     """How often an epoch the validation is measured."""
     patience: int = Field(default=3, ge=1)
@@ -99,15 +114,23 @@ class CrossEncoderTrainer(Trainer):
         say(f"training on {len(useful.mentions):,} of {len(training.mentions):,} mentions (gold among the candidates)")
         require("transformers", extra="torch", what="training").set_seed(c.seed)  # new weights are drawn on opening
         model = open_model(c.model, c.pairs, revision=c.revision, device=c.device, fresh=True)
-        if c.freeze_embeddings:
+        if c.lora is not None:
+            markers = [] if c.freeze_embeddings else model.tokenizer.convert_tokens_to_ids(list(c.pairs.tokens))
+            add_lora(model, c.lora, tokens=markers)
+        elif c.freeze_embeddings:
             model[0].model.get_input_embeddings().weight.requires_grad_(False)
-        writer = PairWriter(terminology, c.pairs)
+        writer, chunks = PairWriter(terminology, c.pairs), Chunks(c.pairs_at_once, say)
         rng = np.random.default_rng(c.seed)
         drawn = np.sort(rng.permutation(len(validation.mentions))[: c.validation_mentions])
-        measured = _Validation(writer, validation.take(drawn), c.validation_candidates, c.pairs_at_once)
+        measured = _Validation(writer, validation.take(drawn), c.validation_candidates, chunks)
+        start = time.perf_counter()
         stopped, history = self._fit(model, self._dataset(useful, model, writer), measured, work, say)
-        whole = _Validation(writer, validation, c.validation_candidates, c.pairs_at_once)
+        seconds = time.perf_counter() - start
+        if c.lora is not None:
+            merge_lora(model)
+        whole = _Validation(writer, validation, c.validation_candidates, chunks)
         found = whole.measure(model)
+        whole.write(folder / VALIDATION, found)
         with quiet():
             model.save_pretrained(str(folder / MODEL), safe_serialization=True)
         return {
@@ -117,11 +140,16 @@ class CrossEncoderTrainer(Trainer):
                 "mentions": len(validation.mentions),
                 "candidates": c.validation_candidates,
                 "accuracy_before": round(whole.before, 6),
+                "accuracy_without_prior": round(float(found.alone.mean()), 6),
                 "accuracy": round(found.accuracy, 6),
                 "by_top": found.by_top,
                 "drawn": {"mentions": len(drawn), "accuracy_before": round(measured.before, 6), "by_step": history},
             },
-            "trained": {"mentions": len(useful.mentions), "left_out": len(training.mentions) - len(useful.mentions)},
+            "trained": {
+                "mentions": len(useful.mentions),
+                "left_out": len(training.mentions) - len(useful.mentions),
+                "seconds": round(seconds, 1),
+            },
             "stopped": stopped,
         }
 
@@ -130,15 +158,21 @@ class CrossEncoderTrainer(Trainer):
 
     def _useful(self, training: Examples) -> Examples:
         """Return the mentions that a target can be made of."""
-        found = training.judged.hits.any(axis=1) & (training.candidates.sizes() > 1)
-        any_gold = found.any()
-        if self.config.pairs.nil:
-            found |= training.candidates.sizes() > 1
-        if not any_gold:
-            n, recall = len(training.mentions), training.judged.hits.any(axis=1).mean()
+        hits, several, n = training.judged.hits, training.candidates.sizes() > 1, len(training.mentions)
+        gold, nil = np.asarray(hits.any(axis=1)), self.config.pairs.nil
+        if not (gold & several).any():
             raise DataError(
-                f"none of the {n:,} training mentions has its gold among two or more candidates (recall {recall:.3f})",
+                f"none of the {n:,} training mentions has its gold among two or more candidates "
+                f"(recall {gold.mean():.3f})",
                 fix="look at the generator, at the gold's prefix, or take more candidates (top_k)",
+            )
+        found = several if nil else gold & (hits.sum(axis=1) < training.candidates.sizes())
+        classes = len(np.unique(training.candidates.concepts[found][hits[found]])) + bool((nil & ~gold[found]).any())
+        if classes < 2:
+            what = "one and the same concept" if classes else "every candidate"
+            raise DataError(
+                f"one class only: the gold of the {n:,} training mentions is {what}, so there is nothing to choose",
+                fix="take a corpus of several concepts, or more candidates (top_k)",
             )
         return training.take(np.flatnonzero(found))
 
@@ -181,7 +215,7 @@ class CrossEncoderTrainer(Trainer):
             bf16=c.precision == "bfloat16", fp16=c.precision == "float16",
         )  # fmt: skip
         loss = ListwiseLoss(model, **c.loss.model_dump(), mini_batch_size=c.pairs_at_once)
-        trainer = library.CrossEncoderTrainer(
+        trainer = _loop(library.CrossEncoderTrainer, measured.chunks, c.lora is not None)(
             model=model, args=arguments, train_dataset=dataset, loss=loss, evaluator=measured.evaluator(say),
             callbacks=[callbacks.EarlyStoppingCallback(early_stopping_patience=c.patience)],
         )  # fmt: skip
@@ -193,7 +227,7 @@ class CrossEncoderTrainer(Trainer):
         if checkpoints:
             say(f"going on from {checkpoints[-1].name} of a run that was stopped")
         try:
-            with quiet():
+            with quiet(), told_in_one_line("training"):
                 warnings.simplefilter("always", StrengthWarning)
                 trainer.train(resume_from_checkpoint=str(checkpoints[-1]) if checkpoints else None)
         except NotFiniteError as e:
@@ -207,6 +241,41 @@ class CrossEncoderTrainer(Trainer):
         return "ran to its end" if ended else "no better any more", _history(trainer)
 
 
+def _loop(base: Any, chunks: Chunks, lora: bool) -> Any:
+    """Return the trainer's class, so changed that a step for which memory does not suffice is made again with fewer
+    pairs at a time, and that with LoRA a checkpoint holds what is trained."""
+
+    class Loop(base):  # type: ignore[misc]
+        def training_step(self, model: Any, inputs: dict[str, Any], *others: Any) -> Any:
+            step = super().training_step
+
+            def attempt(size: int) -> Any:
+                self.loss.mini_batch_size = size
+                model.zero_grad()  # of an attempt that failed
+                return step(model, dict(inputs), *others)
+
+            if self.args.world_size > 1:  # the others would wait for the passes of one that begins anew
+                return attempt(chunks.size)
+            return chunks.run(attempt, of=sum(map(len, inputs["candidates"])))
+
+        def _load_best_model(self) -> None:  # the library's own goes on with other weights where it fails
+            self._load_from_checkpoint(self.state.best_model_checkpoint)
+
+        def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
+            if lora:
+                save_trained(self.model, Path(output_dir or self.args.output_dir))
+            else:
+                super()._save(output_dir, state_dict)
+
+        def _load_from_checkpoint(self, checkpoint_path: str, *others: Any) -> None:
+            if lora:
+                load_trained(self.model, Path(checkpoint_path))
+            else:
+                super()._load_from_checkpoint(checkpoint_path, *others)
+
+    return Loop
+
+
 def _history(trainer: Any) -> list[float]:
     entries = trainer.state.log_history
     return [round(float(entry["eval_accuracy"]), 6) for entry in entries if "eval_accuracy" in entry]
@@ -218,6 +287,10 @@ class _Found:
 
     accuracy: float
     """Share of the mentions whose gold comes first, by the calibrated scores."""
+    right: npt.NDArray[np.bool_]
+    """Which these are, shape (mentions,)."""
+    alone: npt.NDArray[np.bool_]
+    """Which would be right by the logits alone, without the generator's scores."""
     by_top: dict[str, float]
     """The same, if only so many candidates are looked at."""
     calibration: Calibration
@@ -226,30 +299,42 @@ class _Found:
 class _Validation:
     """Accuracy of a model on some mentions."""
 
-    def __init__(self, writer: PairWriter, examples: Examples, most: int, batch_size: int) -> None:
-        self.writer, self.batch_size = writer, batch_size
+    def __init__(self, writer: PairWriter, examples: Examples, most: int, chunks: Chunks) -> None:
+        self.writer, self.chunks = writer, chunks
         self.mentions = examples.mentions
         self.candidates = examples.candidates.first(most)
         self.hits = examples.judged.hits[:, :most]
-        self.is_nil = examples.judged.n_gold == 0
-        empty = examples.candidates.sizes() == 0
-        self.before = float(np.where(self.is_nil, empty, self.hits[:, 0]).mean())
+        self.is_nil, self.needed = examples.judged.n_gold == 0, examples.judged.needed
+        self.right_before = measure("accuracy", examples.judged).values > 0
+        self.before = float(self.right_before.mean())
 
     def measure(self, model: Any) -> _Found:
         """Score, calibrate, and count the mentions whose gold comes first."""
         wanted = self.candidates.concepts >= 0
-        logits, nil = pair_logits(model, self.writer, self.mentions, self.candidates, wanted, self.batch_size)
+        logits, nil = pair_logits(model, self.writer, self.mentions, self.candidates, wanted, self.chunks)
+        alone = self._right(logits, nil)
         calibration = fit_calibration(logits, nil, self.candidates.scores, self.hits, self.is_nil)
         logits, nil = calibration.apply(logits, nil, self.candidates.scores)
         tops = [n for n in (2, 4, 8, 16, 32, 64) if n < logits.shape[1]] + [logits.shape[1]]
-        by_top = {n: self._accuracy(logits[:, :n], nil) for n in tops}
-        return _Found(by_top[tops[-1]], {str(n): round(value, 6) for n, value in by_top.items()}, calibration)
+        by_top = {str(n): round(float(self._right(logits[:, :n], nil).mean()), 6) for n in tops}
+        right = self._right(logits, nil)
+        return _Found(float(right.mean()), right, alone, by_top, calibration)
 
-    def _accuracy(self, logits: Floats, nil: Floats) -> float:
-        first, rows = logits.argmax(axis=1), np.arange(len(logits))
-        says_nil = ~np.isfinite(logits).any(axis=1) | (nil > logits[rows, first])
-        right = np.where(self.is_nil, says_nil, self.hits[rows, first] & ~says_nil)
-        return float(right.mean())
+    def _right(self, logits: Floats, nil: Floats) -> npt.NDArray[np.bool_]:
+        order, rows = np.argsort(-logits, axis=1, kind="stable"), np.arange(len(logits))
+        says_nil = ~np.isfinite(logits).any(axis=1) | (nil > logits[rows, order[:, 0]])
+        found = np.take_along_axis(self.hits, order, axis=1).cumsum(axis=1)
+        gold_first = found[rows, np.minimum(self.needed, logits.shape[1]) - 1] == self.needed
+        return np.asarray(np.where(self.is_nil, says_nil, gold_first & ~says_nil))
+
+    def write(self, path: Path, found: _Found) -> None:
+        """Write which mentions were right before and after, so that models can be compared mention by mention."""
+        with path.open("w", encoding="utf-8") as file:
+            columns = (self.right_before.tolist(), found.alone.tolist(), found.right.tolist())
+            for mention, *right in zip(self.mentions, *columns, strict=True):
+                line = {"id": mention.id, "document": mention.document}
+                line |= dict(zip(("before", "alone", "after"), right, strict=True))
+                file.write(json.dumps(line, ensure_ascii=False) + "\n")
 
     def evaluator(self, say: Say) -> Any:
         """Return what the trainer calls."""
