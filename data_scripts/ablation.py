@@ -23,7 +23,7 @@ from xnorm.artifact import open_folder
 from xnorm.metrics import Measured, parse_metric
 from xnorm.resampling import bootstrap, compare, holm
 from xnorm.train import KIND, TrainConfig, run_training
-from xnorm.training.cross_encoder import VALIDATION
+from xnorm.training._validation import VALIDATION
 
 
 def train(plan: dict[str, Any], folder: Path, names: list[str], base: Path, settings: list[str]) -> None:

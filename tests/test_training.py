@@ -32,6 +32,7 @@ from xnorm.losses import NotFiniteError, StrengthWarning
 from xnorm.ranking import judge
 from xnorm.train import KIND, TrainConfig, _split, run_training
 from xnorm.training import cross_encoder as module
+from xnorm.training._validation import Validation
 from xnorm.training.base import Examples
 from xnorm.training.cross_encoder import sample_candidates
 from xnorm.types import Mention
@@ -370,7 +371,7 @@ def stop(monkeypatch):
     """Make the nth measurement of the validation raise KeyboardInterrupt; each is better than the one before."""
 
     def arm(nth):
-        real, calls = module._Validation.measure, []
+        real, calls = Validation.measure, []
 
         def measure(self, model):
             calls.append(1)
@@ -378,7 +379,7 @@ def stop(monkeypatch):
                 raise KeyboardInterrupt
             return replace(real(self, model), accuracy=len(calls) / 1000)
 
-        monkeypatch.setattr(module._Validation, "measure", measure)
+        monkeypatch.setattr(Validation, "measure", measure)
 
     return arm
 
@@ -450,14 +451,14 @@ def test_a_killed_run_ends_with_the_weights_of_one_that_was_not(plain, tmp_path,
 
 @pytest.mark.parametrize("lora", [{}, LORA])
 def test_the_weights_are_those_of_the_best_measurement(plain, tmp_path, monkeypatch, lora):
-    real, seen = module._Validation.measure, []
+    real, seen = Validation.measure, []
 
     def measure(self, model):
         weight = model[0].model.get_input_embeddings().weight
         seen.append((model.predict([["heart [START] failure [END]", "Herz [NAME] a"]]).item(), float(weight.sum())))
         return replace(real(self, model), accuracy=1 / len(seen))  # the first one is the best
 
-    monkeypatch.setattr(module._Validation, "measure", measure)
+    monkeypatch.setattr(Validation, "measure", measure)
     about, _ = train(plain, tmp_path / "out", trainer={"patience": 2, "epochs": 5, **lora})
     assert about["stopped"] == "no better any more"
     assert len(seen) == 4

@@ -69,8 +69,8 @@ def probabilities(
     calibration: Calibration,
     allow_nil: bool,
 ) -> Scores:
-    """Return what `Reranker.score` returns: shares, NaN for the first scored candidate of a mention that is NIL, which is
-    one whose NIL has a larger share than each candidate.
+    """Return what `Reranker.score` returns: shares, and NaN for the first scored candidate of a mention that is NIL,
+    which is one whose NIL has a larger share than each candidate.
 
     Args:
         logits, nil, scores: as for `Calibration.apply`.

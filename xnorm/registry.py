@@ -41,7 +41,7 @@ def did_you_mean(wrong: str, known: Iterable[str]) -> str:
 def list_components(seam: str) -> list[str]:
     """Return the names of the variants that a seam ships, without importing them."""
     folder = Path(__file__).parent / seam
-    return sorted(p.stem for p in folder.glob("*.py") if p.stem not in {"__init__", "base"})
+    return sorted(p.stem for p in folder.glob("*.py") if p.stem != "base" and not p.stem.startswith("_"))
 
 
 def find_component(seam: str, type_name: str) -> type[Any]:

@@ -105,7 +105,9 @@ def run_training(
     }
     trainer = find_component("training", config.trainer.type)(config.trainer)
     with write_folder(output, kind=KIND, overwrite=overwrite, about=about) as folder:
-        about |= trainer.train(training, validation, linker.terminology, work=work, folder=folder, say=say)
+        about |= trainer.train(
+            training, validation, linker.terminology, work=work, folder=folder, progress=progress, say=say
+        )
     trainer.forget(work)
     return about
 

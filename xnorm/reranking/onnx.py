@@ -116,9 +116,7 @@ class OnnxReranker(Reranker):
         model = self.model
         logits, nil = logits_of(model.predict, model.tokenizer, self.writer, mentions, candidates, wanted)
         calibration = self.config.calibration or self.card.calibration
-        return probabilities(
-            logits, nil, candidates.scores, wanted, calibration=calibration, allow_nil=self.config.nil
-        )
+        return probabilities(logits, nil, candidates.scores, wanted, calibration=calibration, allow_nil=self.config.nil)
 
 
 class PairTokenizer:

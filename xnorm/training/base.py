@@ -14,7 +14,7 @@ from pydantic import Field
 
 from xnorm.candidates.base import Candidates
 from xnorm.config import ComponentConfig
-from xnorm.progress import Say
+from xnorm.progress import Progress, Say, no_progress
 from xnorm.ranking import Judged
 from xnorm.tables import Terminology
 from xnorm.types import Mention
@@ -58,13 +58,22 @@ class Trainer(ABC):
 
     @abstractmethod
     def train(
-        self, training: Examples, validation: Examples, terminology: Terminology, *, work: Path, folder: Path, say: Say
+        self,
+        training: Examples,
+        validation: Examples,
+        terminology: Terminology,
+        *,
+        work: Path,
+        folder: Path,
+        progress: Progress = no_progress,
+        say: Say = lambda line: None,
     ) -> dict[str, Any]:
         """Train, and write the model's files.
 
         Args:
             work: a folder for checkpoints, from which a killed run of the same settings goes on.
             folder: an existing, empty folder for the model.
+            progress: called after each update of the weights.
             say: called with a line that the user should read.
 
         Returns:

@@ -6,12 +6,10 @@ is ours (`xnorm.losses`), the texts are those of scoring (`xnorm.pairs`).
 
 from __future__ import annotations
 
-import json
 import random
 import shutil
 import time
 import warnings
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -19,7 +17,6 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from xnorm.calibration import Calibration, Floats, fit_calibration
 from xnorm.candidates.base import Candidates
 from xnorm.config import StrictModel
 from xnorm.errors import DataError
@@ -27,18 +24,14 @@ from xnorm.loading import quiet
 from xnorm.lora import LoraConfig, add_lora, load_trained, merge_lora, save_trained
 from xnorm.memory import Chunks, told_in_one_line
 from xnorm.pairs import PairsConfig, PairWriter, fit
-from xnorm.progress import Say
-from xnorm.ranking import measure
+from xnorm.progress import Progress, Say, no_progress
 from xnorm.registry import require
-from xnorm.reranking.cross_encoder import MODEL, open_model, pair_logits
+from xnorm.reranking.cross_encoder import MODEL, open_model
 from xnorm.tables import Terminology
+from xnorm.training._validation import VALIDATION, Validation
 from xnorm.training.base import Examples, Trainer, TrainerConfig
 
 __all__ = ["CrossEncoderTrainer", "CrossEncoderTrainerConfig", "LossConfig", "sample_candidates"]
-
-
-VALIDATION = "validation.jsonl"
-"""File of a model folder: which mentions of the validation the model gets right."""
 
 
 class LossConfig(StrictModel):
@@ -107,7 +100,15 @@ class CrossEncoderTrainer(Trainer):
     config: CrossEncoderTrainerConfig
 
     def train(
-        self, training: Examples, validation: Examples, terminology: Terminology, *, work: Path, folder: Path, say: Say
+        self,
+        training: Examples,
+        validation: Examples,
+        terminology: Terminology,
+        *,
+        work: Path,
+        folder: Path,
+        progress: Progress = no_progress,
+        say: Say = lambda line: None,
     ) -> dict[str, Any]:
         c = self.config
         useful = self._useful(training)
@@ -122,13 +123,13 @@ class CrossEncoderTrainer(Trainer):
         writer, chunks = PairWriter(terminology, c.pairs), Chunks(c.pairs_at_once, say)
         rng = np.random.default_rng(c.seed)
         drawn = np.sort(rng.permutation(len(validation.mentions))[: c.validation_mentions])
-        measured = _Validation(writer, validation.take(drawn), c.validation_candidates, chunks)
+        measured = Validation(writer, validation.take(drawn), c.validation_candidates, chunks)
         start = time.perf_counter()
-        stopped, history = self._fit(model, self._dataset(useful, model, writer), measured, work, say)
+        stopped, history = self._fit(model, self._dataset(useful, model, writer), measured, work, progress, say)
         seconds = time.perf_counter() - start
         if c.lora is not None:
             merge_lora(model)
-        whole = _Validation(writer, validation, c.validation_candidates, chunks)
+        whole = Validation(writer, validation, c.validation_candidates, chunks)
         found = whole.measure(model)
         whole.write(folder / VALIDATION, found)
         with quiet():
@@ -196,7 +197,9 @@ class CrossEncoderTrainer(Trainer):
         table = {"mention": lefts, "candidates": rights, "prior": priors, "labels": labels}
         return datasets.Dataset.from_dict(table)
 
-    def _fit(self, model: Any, dataset: Any, measured: _Validation, work: Path, say: Say) -> tuple[str, list[float]]:
+    def _fit(
+        self, model: Any, dataset: Any, measured: Validation, work: Path, progress: Progress, say: Say
+    ) -> tuple[str, list[float]]:
         """Run the trainer; return why it ended, and the accuracies on the way, those before a kill included."""
         library = require("sentence_transformers.cross_encoder", extra="torch", what="training")
         callbacks = require("transformers", extra="torch", what="training")
@@ -217,7 +220,10 @@ class CrossEncoderTrainer(Trainer):
         loss = ListwiseLoss(model, **c.loss.model_dump(), mini_batch_size=c.pairs_at_once)
         trainer = _loop(library.CrossEncoderTrainer, measured.chunks, c.lora is not None)(
             model=model, args=arguments, train_dataset=dataset, loss=loss, evaluator=measured.evaluator(say),
-            callbacks=[callbacks.EarlyStoppingCallback(early_stopping_patience=c.patience)],
+            callbacks=[
+                callbacks.EarlyStoppingCallback(early_stopping_patience=c.patience),
+                _reporter(callbacks.TrainerCallback, progress),
+            ],
         )  # fmt: skip
         for callback in list(trainer.callback_handler.callbacks):
             if type(callback).__name__ in ("PrinterCallback", "ModelCardCallback"):
@@ -276,81 +282,19 @@ def _loop(base: Any, chunks: Chunks, lora: bool) -> Any:
     return Loop
 
 
+def _reporter(base: Any, progress: Progress) -> Any:
+    """Return a callback that tells how many updates are made."""
+
+    class Reporter(base):  # type: ignore[misc]
+        def on_step_end(self, args: Any, state: Any, control: Any, **others: Any) -> None:
+            progress("training", state.global_step, state.max_steps)
+
+    return Reporter()
+
+
 def _history(trainer: Any) -> list[float]:
     entries = trainer.state.log_history
     return [round(float(entry["eval_accuracy"]), 6) for entry in entries if "eval_accuracy" in entry]
-
-
-@dataclass(frozen=True)
-class _Found:
-    """What a validation finds out about a model."""
-
-    accuracy: float
-    """Share of the mentions whose gold comes first, by the calibrated scores."""
-    right: npt.NDArray[np.bool_]
-    """Which these are, shape (mentions,)."""
-    alone: npt.NDArray[np.bool_]
-    """Which would be right by the logits alone, without the generator's scores."""
-    by_top: dict[str, float]
-    """The same, if only so many candidates are looked at."""
-    calibration: Calibration
-
-
-class _Validation:
-    """Accuracy of a model on some mentions."""
-
-    def __init__(self, writer: PairWriter, examples: Examples, most: int, chunks: Chunks) -> None:
-        self.writer, self.chunks = writer, chunks
-        self.mentions = examples.mentions
-        self.candidates = examples.candidates.first(most)
-        self.hits = examples.judged.hits[:, :most]
-        self.is_nil, self.needed = examples.judged.n_gold == 0, examples.judged.needed
-        self.right_before = measure("accuracy", examples.judged).values > 0
-        self.before = float(self.right_before.mean())
-
-    def measure(self, model: Any) -> _Found:
-        """Score, calibrate, and count the mentions whose gold comes first."""
-        wanted = self.candidates.concepts >= 0
-        logits, nil = pair_logits(model, self.writer, self.mentions, self.candidates, wanted, self.chunks)
-        alone = self._right(logits, nil)
-        calibration = fit_calibration(logits, nil, self.candidates.scores, self.hits, self.is_nil)
-        logits, nil = calibration.apply(logits, nil, self.candidates.scores)
-        tops = [n for n in (2, 4, 8, 16, 32, 64) if n < logits.shape[1]] + [logits.shape[1]]
-        by_top = {str(n): round(float(self._right(logits[:, :n], nil).mean()), 6) for n in tops}
-        right = self._right(logits, nil)
-        return _Found(float(right.mean()), right, alone, by_top, calibration)
-
-    def _right(self, logits: Floats, nil: Floats) -> npt.NDArray[np.bool_]:
-        order, rows = np.argsort(-logits, axis=1, kind="stable"), np.arange(len(logits))
-        says_nil = ~np.isfinite(logits).any(axis=1) | (nil > logits[rows, order[:, 0]])
-        found = np.take_along_axis(self.hits, order, axis=1).cumsum(axis=1)
-        gold_first = found[rows, np.minimum(self.needed, logits.shape[1]) - 1] == self.needed
-        return np.asarray(np.where(self.is_nil, says_nil, gold_first & ~says_nil))
-
-    def write(self, path: Path, found: _Found) -> None:
-        """Write which mentions were right before and after, so that models can be compared mention by mention."""
-        with path.open("w", encoding="utf-8") as file:
-            columns = (self.right_before.tolist(), found.alone.tolist(), found.right.tolist())
-            for mention, *right in zip(self.mentions, *columns, strict=True):
-                line = {"id": mention.id, "document": mention.document}
-                line |= dict(zip(("before", "alone", "after"), right, strict=True))
-                file.write(json.dumps(line, ensure_ascii=False) + "\n")
-
-    def evaluator(self, say: Say) -> Any:
-        """Return what the trainer calls."""
-        base = require("sentence_transformers.evaluation", extra="torch", what="training").SentenceEvaluator
-        own = self
-
-        class Accuracy(base):  # type: ignore[misc, valid-type]
-            primary_metric = "accuracy"
-            name = ""
-
-            def __call__(self, model: Any, output_path: Any = None, epoch: float = -1, steps: int = -1) -> Any:
-                accuracy = own.measure(model).accuracy
-                say(f"epoch {epoch:.2f}, step {steps}: accuracy {accuracy:.4f} (before: {own.before:.4f})")
-                return {"accuracy": accuracy}
-
-        return Accuracy()
 
 
 def sample_candidates(examples: Examples, size: int, *, seed: int) -> npt.NDArray[np.int64]:
