@@ -49,7 +49,7 @@ class Reporter:
                 self._draw(what, done, total)
         elif now - self._said.get(what, started) > EVERY or (done == total and now - started > EVERY):
             self._said[what] = now
-            rate = f", {done / (now - started):,.0f} a second" if done else ""
+            rate = f", {_rate(done, total, now - started)}" if done else ""
             share = f"{done:,}" if total < 0 else f"{done:,} of {total:,}"
             sys.stderr.write(f"{what}: {share}{rate}\n")
             sys.stderr.flush()
@@ -57,14 +57,29 @@ class Reporter:
     def _draw(self, what: str, done: int, total: int) -> None:
         if self._bar is None:
             from rich.console import Console
-            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+            from rich.progress import (
+                BarColumn,
+                MofNCompleteColumn,
+                Progress,
+                TextColumn,
+                TimeElapsedColumn,
+                TimeRemainingColumn,
+            )
 
-            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+            times = (TimeElapsedColumn(), TextColumn("left:"), TimeRemainingColumn())
+            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), *times)
             self._bar = Progress(*columns, console=Console(stderr=True), transient=True)
             self._bar.start()
         if what not in self._tasks:
             self._tasks[what] = self._bar.add_task(what, total=None if total < 0 else total)
         self._bar.update(self._tasks[what], completed=done)
+
+
+def _rate(done: int, total: int, seconds: float) -> str:
+    """Return how fast it goes; where that is slowly, how long it will still take."""
+    if done >= seconds or total < 0:
+        return f"{done / seconds:,.0f} a second"
+    return f"about {(total - done) * seconds / done / 60:,.0f} minutes left"
 
 
 def counts_in_words(counts: LinkCounts, report: ReadReport) -> list[str]:
