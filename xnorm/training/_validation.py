@@ -34,7 +34,7 @@ class Found:
     right: npt.NDArray[np.bool_]
     """Which these are, shape (mentions,)."""
     alone: npt.NDArray[np.bool_]
-    """Which would be right by the logits alone, without the generator's scores."""
+    """Which would be right by the logits of the candidates alone, without the generator's scores and without NIL."""
     by_top: dict[str, float]
     """The same, if only so many candidates are looked at."""
     calibration: Calibration
@@ -63,7 +63,7 @@ class Validation:
         """Score, calibrate, and count the mentions whose gold comes first."""
         wanted = self.candidates.concepts >= 0
         logits, nil = pair_logits(model, self.writer, self.mentions, self.candidates, wanted, self.chunks)
-        alone = self._right(logits, nil)
+        alone = self._right(logits, np.full_like(nil, -np.inf))
         calibration = fit_calibration(logits, nil, self.candidates.scores, self.hits, self.is_nil)
         logits, nil = calibration.apply(logits, nil, self.candidates.scores)
         tops = [n for n in (2, 4, 8, 16, 32, 64) if n < logits.shape[1]] + [logits.shape[1]]

@@ -124,9 +124,8 @@ class CrossEncoderTrainer(Trainer):
         rng = np.random.default_rng(c.seed)
         drawn = np.sort(rng.permutation(len(validation.mentions))[: c.validation_mentions])
         measured = Validation(writer, validation.take(drawn), c.validation_candidates, chunks)
-        start = time.perf_counter()
-        stopped, history = self._fit(model, self._dataset(useful, model, writer), measured, work, progress, say)
-        seconds = time.perf_counter() - start
+        dataset = self._dataset(useful, model, writer)
+        stopped, history, seconds = self._fit(model, dataset, measured, work, progress, say)
         if c.lora is not None:
             merge_lora(model)
         whole = Validation(writer, validation, c.validation_candidates, chunks)
@@ -199,8 +198,8 @@ class CrossEncoderTrainer(Trainer):
 
     def _fit(
         self, model: Any, dataset: Any, measured: Validation, work: Path, progress: Progress, say: Say
-    ) -> tuple[str, list[float]]:
-        """Run the trainer; return why it ended, and the accuracies on the way, those before a kill included."""
+    ) -> tuple[str, list[float], float]:
+        """Run the trainer; return why it ended, the accuracies on the way, and the seconds that its updates took."""
         library = require("sentence_transformers.cross_encoder", extra="torch", what="training")
         callbacks = require("transformers", extra="torch", what="training")
         from xnorm.losses import ListwiseLoss, NotFiniteError, StrengthWarning
@@ -242,9 +241,9 @@ class CrossEncoderTrainer(Trainer):
                 raise
             say(f"{e}; keeping {Path(best).name}")
             trainer._load_best_model()
-            return "the loss was not finite", _history(trainer)
+            return "the loss was not finite", _history(trainer), trainer.seconds
         ended = trainer.state.global_step >= trainer.state.max_steps
-        return "ran to its end" if ended else "no better any more", _history(trainer)
+        return "ran to its end" if ended else "no better any more", _history(trainer), trainer.seconds
 
 
 def _loop(base: Any, chunks: Chunks, lora: bool) -> Any:
@@ -252,7 +251,15 @@ def _loop(base: Any, chunks: Chunks, lora: bool) -> Any:
     pairs at a time, and that with LoRA a checkpoint holds what is trained."""
 
     class Loop(base):  # type: ignore[misc]
-        def training_step(self, model: Any, inputs: dict[str, Any], *others: Any) -> Any:
+        seconds = 0.0  # of updates, without the measurements between them
+
+        def training_step(self, *inputs: Any) -> Any:
+            start = time.perf_counter()
+            found = self._step(*inputs)
+            self.seconds += time.perf_counter() - start
+            return found
+
+        def _step(self, model: Any, inputs: dict[str, Any], *others: Any) -> Any:
             step = super().training_step
 
             def attempt(size: int) -> Any:
