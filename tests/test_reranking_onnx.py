@@ -6,6 +6,8 @@ import shutil
 import subprocess
 import sys
 import warnings
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -147,6 +149,19 @@ def test_nil_is_that_of_torch(both, concepts):
     )
     np.testing.assert_array_equal(np.isnan(exact), np.isnan(same))
     assert 0 < np.isnan(same[:, 0]).sum() < 12
+
+
+def test_threads_may_share_a_reranker(both, concepts):
+    _, folder = both
+    everything = found_of(np.arange(12)[:, None].repeat(2, axis=1))
+    mentions = [replace(MENTIONS[i % len(MENTIONS)], left="signs of failure " * (i % 5)) for i in range(12)]
+    wanted = everything.concepts >= 0
+    reranker = make_onnx(folder, concepts)
+    expected = make_onnx(folder, concepts).score(mentions, everything, wanted)
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: reranker.score(mentions, everything, wanted), range(40)))
+    for own in found:
+        np.testing.assert_allclose(own, expected, rtol=1e-4)
 
 
 def test_what_the_folder_says(both):

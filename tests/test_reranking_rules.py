@@ -13,7 +13,7 @@ from xnorm.candidates.exact import ExactConfig, ExactGenerator
 from xnorm.config import RerankerSpec, StrictModel, validate
 from xnorm.errors import ConfigError
 from xnorm.registry import find_component
-from xnorm.reranking.base import RerankerConfig, reorder, within_reach
+from xnorm.reranking.base import reorder, within_reach
 from xnorm.reranking.rules import RulesConfig, RulesReranker
 from xnorm.sources import TerminologyConfig, read_terminology
 from xnorm.text import clean, fold, fold_case
@@ -73,19 +73,19 @@ def test_within_reach():
     found = found_of(
         [[4, 2, 0, 1], [3, 1, -1, -1], [-1, -1, -1, -1]], [[0.9, 0.8, 0.5, 0.1], [0.7, 0.2, 0, 0], [0] * 4]
     )
-    assert within_reach(found, RerankerConfig(type="x")).tolist() == [
+    assert within_reach(found, 64).tolist() == [
         [True] * 4,
         [True, True, False, False],
         [False] * 4,
     ]
-    assert within_reach(found, RerankerConfig(type="x", top=1)).sum(axis=1).tolist() == [1, 1, 0]
+    assert within_reach(found, 1).sum(axis=1).tolist() == [1, 1, 0]
     # a mention with nothing else within the margin is left as it is
-    assert within_reach(found, RerankerConfig(type="x", margin=0.4)).sum(axis=1).tolist() == [3, 0, 0]
-    assert within_reach(found, RerankerConfig(type="x", margin=0.4, top=2)).sum(axis=1).tolist() == [2, 0, 0]
-    assert within_reach(found, RerankerConfig(type="x", margin=0)).sum() == 0
+    assert within_reach(found, 64, 0.4).sum(axis=1).tolist() == [3, 0, 0]
+    assert within_reach(found, 2, 0.4).sum(axis=1).tolist() == [2, 0, 0]
+    assert within_reach(found, 64, 0.0).sum() == 0
     assert found.concepts[0].tolist() == [4, 2, 0, 1]
     for n, k in ((0, 3), (2, 0), (0, 0)):
-        assert within_reach(Candidates.empty(n, k), RerankerConfig(type="x", margin=0.1)).shape == (n, k)
+        assert within_reach(Candidates.empty(n, k), 64, 0.1).shape == (n, k)
 
 
 def test_reorder_by_hand():

@@ -1,4 +1,4 @@
-"""From logits of candidates to probabilities that mean what they say, fitted on validation data.
+"""From logits of candidates to probabilities, fitted on validation data.
 
 The probability of candidate i of a mention, with logits z of the cross-encoder and scores s of the generator, is
 
@@ -6,7 +6,8 @@ The probability of candidate i of a mention, with logits z of the cross-encoder 
 
 The generator's score stays in, because the two err differently: a model that has learnt a corpus by heart is no judge
 of concepts that it never met, while the likeness of names is as good for them as for others. `fit_calibration` takes
-the three numbers that give the gold of validation mentions the greatest likelihood: a conditional logit.
+the three numbers that give the gold of validation mentions the greatest likelihood: a conditional logit. Without NIL as
+a choice, a probability is one given that the gold is among the candidates; how often it is not, recall tells.
 
 Sources: temperature, Guo et al. 2017, On calibration of modern neural networks; conditional logit, McFadden 1974.
 """
@@ -26,8 +27,9 @@ Floats = npt.NDArray[np.float64]
 
 RANGE = (0.05, 20.0)
 """Temperatures lie between these, also where the validation cannot tell."""
-RIDGE = 1e-3
-"""Pull towards temperature 1 and no prior, so that a validation without errors has an optimum, too."""
+RIDGE = 0.1
+"""Pull towards temperature 1 and no prior, in standard units of the features: it decides where a small validation has
+no errors, and is nothing beside some hundred mentions."""
 
 
 class Calibration(StrictModel):

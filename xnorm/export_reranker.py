@@ -18,6 +18,7 @@ from xnorm.errors import ConfigError, XnormError
 from xnorm.export import MAX_DIFFERENCE, PROTOBUF_LIMIT, WHAT, quiet_exporter, write_int8
 from xnorm.pairs import PairsConfig, fit, token_limit
 from xnorm.registry import require
+from xnorm.reranking.base import USUAL_TOP
 from xnorm.reranking.cross_encoder import KIND as TRAINED
 from xnorm.reranking.cross_encoder import MODEL, open_model
 from xnorm.reranking.onnx import INPUTS, KIND, MODEL_FILES, TOKENIZER, OnnxPairModel, RerankerCard
@@ -64,7 +65,8 @@ def export_reranker(
     check_writable(folder, kind=KIND, overwrite=overwrite)
     pairs = PairsConfig.model_validate(trained["pairs"])
     exact = open_model(str(model / MODEL), pairs, device="cpu", dtype="float32")
-    card = _card(exact, model, pairs, validate(Calibration, trained["calibration"], where=f"{model}/manifest.json"))
+    calibration = validate(Calibration, trained["calibration"], where=f"{model}/manifest.json")
+    card = _card(exact, model, pairs, calibration, int(trained.get("top", USUAL_TOP)))
     about = {
         "source": {key: trained.get(key) for key in ("name", "about", "xnorm_version", "validation")},
         **card.model_dump(mode="json"),
@@ -79,7 +81,7 @@ def export_reranker(
     return about
 
 
-def _card(model: Any, source: Path, pairs: PairsConfig, calibration: Calibration) -> RerankerCard:
+def _card(model: Any, source: Path, pairs: PairsConfig, calibration: Calibration, top: int) -> RerankerCard:
     tokenizer = model.tokenizer
     if not getattr(tokenizer, "is_fast", False) or tokenizer.pad_token_id is None:
         raise ConfigError(f"reranker {source}: cannot be exported, since it has no fast tokenizer with a padding token")
@@ -87,6 +89,7 @@ def _card(model: Any, source: Path, pairs: PairsConfig, calibration: Calibration
     return RerankerCard(
         pairs=pairs,
         calibration=calibration,
+        top=top,
         max_length=token_limit(tokenizer, pairs),
         pad_id=tokenizer.pad_token_id,
         inputs=[name for name in INPUTS if name in given],

@@ -33,6 +33,7 @@ import torch
 from torch import Tensor
 
 from xnorm.errors import ConfigError, DataError, XnormWarning
+from xnorm.memory import longest_first
 
 __all__ = [
     "ListwiseLoss",
@@ -273,8 +274,7 @@ class ListwiseLoss(torch.nn.Module):  # type: ignore[misc]
         self.batches += self.training and torch.is_grad_enabled()
         mentions, texts, *targets = _read(inputs, labels, one_each=self.xmen)
         pairs = [(mention, text) for mention, row in zip(mentions, texts, strict=True) for text in row]
-        # bytes stand for tokens better than characters do where scripts are mixed
-        order = sorted(range(len(pairs)), key=lambda i: -sum(len(text.encode("utf-8", "ignore")) for text in pairs[i]))
+        order = longest_first(pairs)
         size = min(self.mini_batch_size, PASS) if self.model.device.type == "cpu" else self.mini_batch_size
         parts = [order[i : i + size] for i in range(0, len(order), size)]
         passes = [self.model.preprocess([pairs[i] for i in part], prompt=prompt, task=task) for part in parts]

@@ -28,7 +28,7 @@ from xnorm.errors import DataError
 from xnorm.registry import did_you_mean, require
 from xnorm.semantic_types import TYPE_NAMES
 from xnorm.tables import Terminology, ranges
-from xnorm.text import clean, cognate, encodable, fold, hash_ngrams, unspaced_letters
+from xnorm.text import clean, cognate, encodable, fold, hash_ngrams, main_lang, unspaced_letters
 from xnorm.types import Mention
 
 __all__ = ["PairWriter", "PairsConfig", "add_markers", "fit", "mention_texts", "pair_texts", "token_limit"]
@@ -203,7 +203,14 @@ def _plainer(config: PairsConfig) -> Callable[[str], str]:
     that `[SEP]` becomes `[ SEP]`."""
     special = re.compile("|".join([*map(re.escape, config.tokens), _SPECIAL]))
     form = encodable if config.layout == "xmen" else clean
-    return lambda text: special.sub(lambda m: f"{m[0][0]} {m[0][1:]}", form(text))
+
+    def plain(text: str) -> str:
+        text = form(text)
+        while special.search(text):  # `@@@` holds the marker `@@` once more when the first is apart
+            text = special.sub(lambda m: f"{m[0][0]} {m[0][1:]}", text)
+        return text
+
+    return plain
 
 
 def pair_texts(
@@ -251,7 +258,7 @@ class PairWriter:
             raise DataError(f"candidate {last} is of another terminology: this one has {n:,} concepts; link again")
         # names are chosen once for each folded text, language and concept
         queries: dict[tuple[str, str], int] = {}
-        keys = [(self._folded(m.text), _main(m.lang)) if self.config.names else ("", "") for m in mentions]
+        keys = [(self._folded(m.text), main_lang(m.lang)) if self.config.names else ("", "") for m in mentions]
         which = np.array([queries.setdefault(key, len(queries)) for key in keys], np.int64)
         width = np.int64(max(1, len(self.terminology)))
         code, inverse = np.unique(which[row] * width + candidates.concepts[row, column], return_inverse=True)
@@ -284,7 +291,7 @@ class PairWriter:
             if self.config.names:  # of names that are equal in a language the first; none that equals the preferred one
                 forms: dict[tuple[str, str], str] = {}
                 for text, lang in own:
-                    forms.setdefault((self._folded(text), _main(lang)), text)
+                    forms.setdefault((self._folded(text), main_lang(lang)), text)
                 same = {"", self._folded(name)}
                 marker = self._marker["name"]
                 others.append({k: f" {marker} {self._shown(text)}" for k, text in forms.items() if k[0] not in same})
@@ -370,7 +377,3 @@ def _ngrams(folded: list[str]) -> tuple[npt.NDArray[np.int32], Ints]:
     code = np.sort((owner << BITS) | (hashes >> np.uint64(64 - BITS)).astype(np.int64))
     code = code[np.diff(code, prepend=-1) > 0]
     return (code & ((1 << BITS) - 1)).astype(np.int32), np.bincount(code >> BITS, minlength=len(folded))
-
-
-def _main(lang: str | None) -> str:
-    return (lang or "").partition("-")[0]

@@ -18,6 +18,7 @@ __all__ = [
     "fold_case",
     "hash_ngrams",
     "lang_code",
+    "main_lang",
     "romanise_greek",
     "unspaced_letters",
 ]
@@ -54,6 +55,11 @@ def lang_code(lang: str) -> str:
     code = lang.strip().lower().replace("_", "-")
     main, hyphen, rest = code.partition("-")
     return (_ISO_639_1.get(main, main) + hyphen + rest) or "und"
+
+
+def main_lang(code: str | None) -> str:
+    """Return the language of a code without its region: `pt-br` is `pt`; none is an empty string."""
+    return (code or "").partition("-")[0]
 
 
 def encodable(text: str) -> str:

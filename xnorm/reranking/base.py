@@ -18,16 +18,22 @@ from xnorm.types import Mention
 __all__ = ["Reranker", "RerankerConfig", "reorder", "within_reach"]
 
 
+USUAL_TOP = 64
+"""How many candidates are looked at where nothing else is said."""
+
+
 class RerankerConfig(ComponentConfig):
     """What every reranker has."""
 
     seam: ClassVar[str] = "reranking"
 
-    top: int = Field(default=64, ge=1)
-    """How many of the best candidates are looked at; those below keep their order and stay below."""
+    top: int | None = Field(default=None, ge=1)
+    """How many of the best candidates are looked at; those below keep their order and stay below. Default: as many as a
+    trained model was calibrated on, else 64."""
     margin: float | None = Field(default=None, ge=0)
     """Candidates that score more than this below the first one are not looked at, and a mention that has no other
-    within it is left as it is; in the generator's scores. Default: all of the `top` are."""
+    within it is left as it is, its scores too, so that a `threshold` does not go with it; in the generator's scores.
+    Default: all of the `top` are."""
 
 
 class Reranker(ABC):
@@ -35,6 +41,8 @@ class Reranker(ABC):
 
     config_class: ClassVar[type[RerankerConfig]] = RerankerConfig
     config: RerankerConfig
+    usual_top: int = USUAL_TOP
+    """`top` where the config has none."""
 
     @classmethod
     @abstractmethod
@@ -62,18 +70,18 @@ class Reranker(ABC):
 
     def rerank(self, mentions: Sequence[Mention], candidates: Candidates) -> Candidates:
         """Return the candidates in the order of their new scores. Equal ones keep their old order."""
-        wanted = within_reach(candidates, self.config)
+        wanted = within_reach(candidates, self.config.top or self.usual_top, self.config.margin)
         if not wanted.any():
             return candidates
         return reorder(candidates, self.score(mentions, candidates, wanted), wanted)
 
 
-def within_reach(candidates: Candidates, config: RerankerConfig) -> npt.NDArray[np.bool_]:
-    """Return which candidates a reranker looks at, shape (mentions, k)."""
+def within_reach(candidates: Candidates, top: int, margin: float | None = None) -> npt.NDArray[np.bool_]:
+    """Return which candidates a reranker looks at, shape (mentions, k); arguments as in `RerankerConfig`."""
     wanted = candidates.concepts >= 0  # below are padding, and concepts that the terminology has no more
-    wanted[:, config.top :] = False
-    if config.margin is not None and wanted.shape[1]:
-        wanted &= candidates.scores >= candidates.scores[:, :1] - np.float32(config.margin)
+    wanted[:, top:] = False
+    if margin is not None and wanted.shape[1]:
+        wanted &= candidates.scores >= candidates.scores[:, :1] - np.float32(margin)
         wanted[wanted.sum(axis=1) < 2] = False
     return np.asarray(wanted)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from functools import cached_property
+from threading import Lock
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -20,10 +21,10 @@ from xnorm.candidates.base import Candidates, Scores
 from xnorm.config import InputPath, validate
 from xnorm.errors import ArtifactError, ConfigError
 from xnorm.loading import first_device, position_limit, quiet, random_weights
-from xnorm.memory import Chunks
+from xnorm.memory import Chunks, longest_first
 from xnorm.pairs import PairsConfig, PairWriter, add_markers, token_limit
 from xnorm.registry import require
-from xnorm.reranking.base import Reranker, RerankerConfig
+from xnorm.reranking.base import USUAL_TOP, Reranker, RerankerConfig
 from xnorm.scoring import logits_of
 from xnorm.tables import Terminology
 from xnorm.types import Mention
@@ -77,11 +78,18 @@ class CrossEncoderReranker(Reranker):
     config: CrossEncoderConfig
 
     def __init__(
-        self, config: CrossEncoderConfig, terminology: Terminology, pairs: PairsConfig, calibration: Calibration
+        self,
+        config: CrossEncoderConfig,
+        terminology: Terminology,
+        pairs: PairsConfig,
+        calibration: Calibration,
+        usual_top: int = USUAL_TOP,
     ) -> None:
         self.config, self.pairs, self.calibration = config, pairs, config.calibration or calibration
         self.writer = PairWriter(terminology, pairs)
         self.chunks = Chunks(config.batch_size)
+        self.usual_top = usual_top
+        self._lock = Lock()
 
     @classmethod
     def load(cls, config: RerankerConfig, terminology: Terminology) -> CrossEncoderReranker:
@@ -93,7 +101,8 @@ class CrossEncoderReranker(Reranker):
         pairs = validate(PairsConfig, about.get("pairs") or {}, where=where)
         if "calibration" not in about or "pairs" not in about:
             raise ArtifactError(f"{where}: does not say how the model is used; train it with this xnorm")
-        return cls(config, terminology, pairs, validate(Calibration, about["calibration"], where=where))
+        calibration = validate(Calibration, about["calibration"], where=where)
+        return cls(config, terminology, pairs, calibration, int(about.get("top", USUAL_TOP)))
 
     @cached_property
     def model(self) -> Any:
@@ -103,7 +112,8 @@ class CrossEncoderReranker(Reranker):
         return open_model(source, self.pairs, revision=c.revision, device=c.device, dtype=c.dtype)
 
     def score(self, mentions: Sequence[Mention], candidates: Candidates, wanted: npt.NDArray[np.bool_]) -> Scores:
-        logits, nil = pair_logits(self.model, self.writer, mentions, candidates, wanted, self.chunks)
+        with self._lock:  # neither the writer nor the tokenizer can serve two threads
+            logits, nil = pair_logits(self.model, self.writer, mentions, candidates, wanted, self.chunks)
         return probabilities(
             logits, nil, candidates.scores, wanted, calibration=self.calibration, allow_nil=self.config.nil
         )
@@ -193,8 +203,7 @@ def pair_logits(
     torch = require("torch", extra="torch", what="the cross-encoder")
 
     def predict(pairs: Sequence[tuple[str, str]]) -> Floats:
-        # bytes stand for tokens better than characters do where scripts are mixed
-        rest = sorted(range(len(pairs)), key=lambda i: -sum(len(text.encode("utf-8", "ignore")) for text in pairs[i]))
+        rest = longest_first(pairs)
         found = np.empty(len(pairs))
 
         def longest(size: int) -> Floats:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
+from threading import Lock
 from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
@@ -23,7 +24,7 @@ from xnorm.errors import ConfigError
 from xnorm.graphs import batches, open_session, pad
 from xnorm.pairs import PairsConfig, PairWriter
 from xnorm.registry import require
-from xnorm.reranking.base import Reranker, RerankerConfig
+from xnorm.reranking.base import USUAL_TOP, Reranker, RerankerConfig
 from xnorm.scoring import logits_of
 from xnorm.system import processors
 from xnorm.tables import Terminology
@@ -57,6 +58,8 @@ class RerankerCard(StrictModel):
     """The texts that it reads."""
     calibration: Calibration
     """By which its logits become probabilities."""
+    top: int = Field(default=USUAL_TOP, ge=1)
+    """How many candidates of a mention it was calibrated on."""
     max_length: int = Field(ge=1)
     """Tokens of a pair that are read, the special ones included."""
     pad_id: int = Field(ge=0)
@@ -90,8 +93,9 @@ class OnnxReranker(Reranker):
     config: OnnxRerankerConfig
 
     def __init__(self, config: OnnxRerankerConfig, terminology: Terminology, card: RerankerCard) -> None:
-        self.config, self.card = config, card
+        self.config, self.card, self.usual_top = config, card, card.top
         self.writer = PairWriter(terminology, card.pairs)
+        self._lock = Lock()
 
     @classmethod
     def load(cls, config: RerankerConfig, terminology: Terminology) -> OnnxReranker:
@@ -113,8 +117,9 @@ class OnnxReranker(Reranker):
         return OnnxPairModel(c.path, self.card, MODEL_FILES[c.precision], threads=c.threads, batch_size=c.batch_size)
 
     def score(self, mentions: Sequence[Mention], candidates: Candidates, wanted: npt.NDArray[np.bool_]) -> Scores:
-        model = self.model
-        logits, nil = logits_of(model.predict, model.tokenizer, self.writer, mentions, candidates, wanted)
+        with self._lock:  # neither the writer nor the tokenizer can serve two threads
+            model = self.model
+            logits, nil = logits_of(model.predict, model.tokenizer, self.writer, mentions, candidates, wanted)
         calibration = self.config.calibration or self.card.calibration
         return probabilities(logits, nil, candidates.scores, wanted, calibration=calibration, allow_nil=self.config.nil)
 

@@ -21,7 +21,7 @@ from xnorm.registry import did_you_mean
 from xnorm.reranking.base import Reranker, RerankerConfig
 from xnorm.semantic_types import expand_types, spellings
 from xnorm.tables import Terminology, ranges
-from xnorm.text import clean, fold, fold_case
+from xnorm.text import clean, fold, fold_case, main_lang
 from xnorm.types import Mention
 
 __all__ = ["Rule", "RulesConfig", "RulesReranker"]
@@ -150,9 +150,9 @@ class LanguageRule(Rule):
     def keys(self, batch: Batch) -> Keys:
         codes, langs = batch.facts.tags("names", "lang")
         position: dict[str, int] = {}
-        which = np.array([position.setdefault(_main_lang(m.lang), len(position)) for m in batch.mentions], np.int64)
+        which = np.array([position.setdefault(main_lang(m.lang), len(position)) for m in batch.mentions], np.int64)
         # one more column, which is the last, for a candidate without a matched name
-        table = np.array([[bool(p) and p != _main_lang(lang) for lang in [*langs, None]] for p in position])
+        table = np.array([[bool(p) and p != main_lang(lang) for lang in [*langs, None]] for p in position])
         return np.asarray(table[which[:, None], np.where(batch.found.names >= 0, codes[batch.found.names], -1)])
 
 
@@ -333,10 +333,6 @@ class Equality:
 
 def _closeness(a: str, b: str) -> int:
     return 0 if a == b else next((i for i, form in enumerate((clean, fold_case, fold)) if form(a) == form(b)), 3)
-
-
-def _main_lang(lang: str | None) -> str:
-    return (lang or "").partition("-")[0]
 
 
 def _sorted_words(text: str) -> str:
