@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import csv
+import gc
 import gzip
 import io
 import json
@@ -17,7 +18,7 @@ from typing import Any, TextIO
 from xnorm.errors import DataError
 from xnorm.registry import did_you_mean
 
-__all__ = ["open_text", "read_json_lines", "read_table", "suffix"]
+__all__ = ["open_text", "read_json", "read_json_lines", "read_table", "suffix"]
 
 
 def suffix(path: Path) -> str:
@@ -82,23 +83,66 @@ def _bad_line(path: Path) -> int | None:
     return None
 
 
-def read_json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+def read_json(path: Path) -> dict[str, Any]:
+    """Return the object that a JSON file holds, all of it in memory: some five times the size of the file.
+
+    Raises:
+        DataError: not JSON, nested too deep, a key twice in one object, not an object, or as `open_text`.
+    """
+    with open_text(path) as file:
+        text = file.read()
+    collects = gc.isenabled()
+    gc.disable()  # nothing read is garbage yet; looking for some again and again takes more time than the reading
+    try:
+        return _json_object(text, path)
+    finally:
+        if collects:
+            gc.enable()
+
+
+def read_json_lines(path: Path, *, unique_keys: bool = False) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield (line number from 1, object) of a JSON Lines file; blank lines are passed over.
+
+    Args:
+        unique_keys: whether a key twice in one object is an error; otherwise the last one counts.
 
     Raises:
         DataError: a line is not JSON or not an object, or as `open_text`.
     """
     with open_text(path) as file:
         for number, line in enumerate(file, 1):
-            if not line.strip():
-                continue
-            try:
-                record = json.loads(line)
-            except (ValueError, RecursionError) as e:
-                raise DataError(f"not valid JSON: {e}", path=path, line=number) from None
-            if not isinstance(record, dict):
-                raise DataError(f"expected a JSON object, found {type(record).__name__}", path=path, line=number)
-            yield number, record
+            if line.strip():
+                yield number, _json_object(line, path, number, unique_keys=unique_keys)
+
+
+def _json_object(text: str, path: Path, line: int | None = None, *, unique_keys: bool = True) -> dict[str, Any]:
+    """Return the object that a text spells; `line` is the text's, if it is one line of a file."""
+    try:
+        found = json.loads(text, object_pairs_hook=_unique if unique_keys else None)
+    except json.JSONDecodeError as e:
+        if line is not None:
+            raise DataError(f"not valid JSON: {e}", path=path, line=line) from None
+        fix = "mend it; if it is the last line, the file was cut off: fetch it again"
+        if e.msg == "Extra data":
+            fix = "a file with an object on each line is to be named .ndjson or .jsonl"
+        raise DataError(f"not valid JSON: {e.msg} (column {e.colno})", path=path, line=e.lineno, fix=fix) from None
+    except (ValueError, RecursionError) as e:
+        problem = "nested too deep" if isinstance(e, RecursionError) else e
+        raise DataError(f"not valid JSON: {problem}", path=path, line=line) from None
+    if not isinstance(found, dict):
+        raise DataError(f"expected a JSON object, found {type(found).__name__}", path=path, line=line)
+    return found
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return the object of these pairs; no key may come twice."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        key = next(key for key in keys if keys.count(key) > 1)
+        values = " and ".join(f"{value!r:.40}" for k, value in pairs if k == key)
+        raise ValueError(f"key {key!r:.60} more than once in one object, with the values {values:.120}")
+    return found
 
 
 def read_table(

@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
-from xnorm.errors import DataError
 from xnorm.files import read_json_lines
+from xnorm.records import JsonObject
 from xnorm.terminology.base import Parser, RawConcept, RawName, SourceConfig, SourceReport, scope_of
 
 __all__ = ["JsonlConfig", "JsonlParser"]
@@ -56,11 +56,14 @@ class JsonlParser(Parser):
                 report.skip("record without a name", line)
 
 
-class _Record:
-    """A JSON object whose values are checked as they are taken."""
+class _Record(JsonObject):
+    """A line, and how it becomes a concept."""
+
+    __slots__ = ("parser",)
 
     def __init__(self, values: dict[str, Any], parser: JsonlParser, line: int) -> None:
-        self.values, self.parser, self.line = values, parser, line
+        super().__init__(values, path=parser.config.path, line=line)
+        self.parser = parser
 
     def own(self) -> RawConcept:
         if "id" not in self.values:
@@ -68,10 +71,10 @@ class _Record:
             raise self.error(f"has no key 'id' (or 'concept_id'); the keys are: {keys}")
         concept = self._concept("id", "name", "synonyms")
         concept.xrefs = self.strings("xrefs")
-        concept.parents = self.ids("parents")
-        concept.alt_ids = self.ids("alt_ids")
-        concept.replaced_by = self.ids("replaced_by")
-        concept.retired = bool(self.take("retired", bool, "true or false"))
+        concept.parents = self._ids("parents")
+        concept.alt_ids = self._ids("alt_ids")
+        concept.replaced_by = self._ids("replaced_by")
+        concept.retired = self.boolean("retired")
         return concept
 
     def xmen(self) -> RawConcept:
@@ -105,42 +108,5 @@ class _Record:
         except ValueError as e:
             raise self.error(f"{key}.scope: {e}") from None
 
-    def take(self, key: str, kind: type, expected: str) -> Any:
-        value = self.values.get(key)
-        if value is None or isinstance(value, kind):
-            return value
-        raise self.wrong(key, expected, value)
-
-    def string(self, key: str) -> str | None:
-        value: str | None = self.take(key, str, "a string")
-        return None if value is None else self._sound(key, value)
-
-    def items(self, key: str) -> list[Any]:
-        return self.take(key, list, "a list") or []
-
-    def strings(self, key: str) -> list[str]:
-        values = self.items(key)
-        for n, value in enumerate(values):
-            if not isinstance(value, str):
-                raise self.wrong(f"{key}[{n}]", "a string", value)
-            self._sound(f"{key}[{n}]", value)
-        return values
-
-    def ids(self, key: str) -> list[str]:
+    def _ids(self, key: str) -> list[str]:
         return [self.parser.curie(value) for value in self.strings(key)]
-
-    def _sound(self, key: str, value: str) -> str:
-        """Return a string that can be stored: JSON can spell half a character."""
-        if not value.isascii():
-            try:
-                value.encode()
-            except UnicodeEncodeError as e:
-                raise self.error(f"{key}: half of a surrogate pair (\\u{ord(value[e.start]):04x})") from None
-        return value
-
-    def wrong(self, key: str, expected: str, found: Any) -> DataError:
-        shown = {dict: "an object", list: "a list", str: "a string", bool: "a boolean", type(None): "null"}
-        return self.error(f"{key}: expected {expected}, found {shown.get(type(found), 'a number')}")
-
-    def error(self, problem: str) -> DataError:
-        return DataError(problem, path=self.parser.config.path, line=self.line)
