@@ -77,7 +77,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("models/ablation"))
     parser.add_argument("--only", help="names of variants, separated by commas")
     parser.add_argument("--table", action="store_true", help="train nothing")
-    options = parser.parse_args()
+    options = parser.parse_intermixed_args()
     plan = yaml.safe_load(options.plan.read_text(encoding="utf-8"))
     names = options.only.split(",") if options.only else list(plan["variants"])
     if unknown := [name for name in names if name not in plan["variants"]]:

@@ -20,7 +20,7 @@ from xnorm import artifact, bundle
 from xnorm.artifact import open_folder, write_folder
 from xnorm.cli import app
 from xnorm.config import validate
-from xnorm.errors import ConfigError, XnormError
+from xnorm.errors import ArtifactError, ConfigError, XnormError
 from xnorm.linker import BATCH, LinkCounts, Linker, LinkerConfig
 from xnorm.linking import describe, find_or_build, job_key, open_linker
 from xnorm.reranking import cross_encoder, onnx
@@ -182,6 +182,16 @@ def test_any_number_of_candidates(with_reranker, k):
     assert len(ranking) == min(k, 12)
     scores = [c.score for c in ranking]
     assert scores == sorted(scores, reverse=True)
+
+
+@pytest.mark.parametrize("k", [1, 2, 3])
+def test_fewer_candidates_are_the_first_of_more(with_reranker, k):
+    linker = with_reranker()
+    whole = linker.link(MENTIONS, top_k=64)
+    for few, many in zip(linker.link(MENTIONS, top_k=k), whole, strict=True):
+        assert [(c.concept_id, c.score) for c in few] == [(c.concept_id, c.score) for c in many][:k]
+    steps = linker.stages(MENTIONS, k)
+    assert {step.concepts.shape[1] for step in steps.values()} == {k}
 
 
 def test_top_leaves_those_below_below(with_reranker):
@@ -679,3 +689,48 @@ def test_a_transformer_in_a_moved_index_ranks_as_before(config, tmp_path):
     shutil.rmtree(tmp_path / "model")
     (tmp_path / "saved").rename(tmp_path / "moved")
     same(Linker.load(tmp_path / "moved").candidates(MENTIONS, 6), found)
+
+
+@pytest.mark.parametrize("stale", [False, True])  # the second: another index of that name is there, to be renewed
+@pytest.mark.parametrize("when", ["while it is built", "while it is written"])
+def test_two_processes_that_build_one_index(config, tmp_path, monkeypatch, stale, when):
+    monkeypatch.chdir(tmp_path)
+    settings = validate(LinkerConfig, config, where="test")
+    if stale:
+        Linker.build({**config, "candidates": {"type": "exact"}}).save("index/tiny")
+        find_or_build(settings)
+        folder = next(Path("index").glob("tiny-*"))
+        shutil.rmtree(folder)
+    else:
+        folder = Path("index/tiny")
+    real, built = {"build": Linker.build, "save": Linker.save}, []
+
+    def build(own, **keys):
+        linker = real["build"](own, **keys)
+        if when == "while it is built":
+            real["save"](linker, folder)
+            built.append((folder / "manifest.json").stat().st_ino)
+        return linker
+
+    def save(self, path, **keys):
+        if not built:
+            real["save"](self, folder)
+            built.append((folder / "manifest.json").stat().st_ino)
+            raise ArtifactError(f"{path}: cannot be written: Directory not empty; nothing was changed")
+        return real["save"](self, path, **keys)
+
+    monkeypatch.setattr(Linker, "build", build)
+    monkeypatch.setattr(Linker, "save", save)
+    assert ids(find_or_build(settings).link(["cold"])[0])
+    assert built == [(folder / "manifest.json").stat().st_ino]
+
+
+def test_an_index_that_cannot_be_written_is_an_error(config, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    def save(self, path, **keys):
+        raise ArtifactError(f"{path}: cannot be written: No space left on device; nothing was changed")
+
+    monkeypatch.setattr(Linker, "save", save)
+    with pytest.raises(ArtifactError, match="No space left"):
+        find_or_build(validate(LinkerConfig, config, where="test"))

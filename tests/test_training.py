@@ -5,9 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
+import shutil
+import signal
 import subprocess
 import sys
 from dataclasses import replace
+from functools import cached_property
 
 import numpy as np
 import pytest
@@ -22,19 +26,22 @@ pytest.importorskip("accelerate", reason="needs the extra torch")
 from test_reranking_cross_encoder import write_model
 
 from xnorm.artifact import open_folder
+from xnorm.calibration import fit_calibration
 from xnorm.candidates.base import Candidates
 from xnorm.candidates.tfidf import TfidfGenerator
 from xnorm.cli import app
 from xnorm.config import validate
 from xnorm.errors import ArtifactError, ConfigError, DataError, MissingExtraError, XnormError
 from xnorm.linker import Linker
+from xnorm.loading import files_checksum
 from xnorm.losses import NotFiniteError, StrengthWarning
 from xnorm.ranking import judge
-from xnorm.train import KIND, TrainConfig, _split, run_training
+from xnorm.train import KIND, TrainConfig, _shared_texts, _split, run_training
+from xnorm.training import _loop, _validation
 from xnorm.training import cross_encoder as module
 from xnorm.training._validation import Validation
 from xnorm.training.base import Examples
-from xnorm.training.cross_encoder import sample_candidates
+from xnorm.training.cross_encoder import CrossEncoderTrainer, sample_candidates
 from xnorm.types import Mention
 
 pytestmark = [
@@ -212,8 +219,25 @@ def test_a_text_on_both_sides_is_said(plain, tmp_path):
     parts = {"a": {"type": "jsonl", "path": str(file)}, "b": {"type": "jsonl", "path": str(file)}}
     said = []
     corpus, config = corpus_of(plain, corpus={"parts": parts}, validation=["b"])
-    _split(corpus, config, said.append)
+    assert _shared_texts(corpus, *_split(corpus, config), said.append) == 5
     assert said == ["5 texts of the validation are trained on, too; its accuracy will be too high"]
+
+
+def test_a_mention_on_both_sides_is_said(plain, tmp_path):
+    lists = {
+        "a": write_corpus(tmp_path / "a.jsonl", 8, documents=False),
+        "b": write_corpus(tmp_path / "b.jsonl", 9, documents=False, start=5),
+        "c": write_corpus(tmp_path / "c.jsonl", 8),  # in documents, though their texts are not known
+    }
+    parts = {name: {"type": "jsonl", "path": str(path)} for name, path in lists.items()}
+    about, said = train(
+        plain, tmp_path / "out", corpus={"parts": parts}, validation=["b"], trainer={"epochs": 1, "evaluations": 1}
+    )
+    line = "3 mentions of the validation are trained on, too, with their context; its accuracy will be too high"
+    assert [x for x in said if "trained on, too" in x] == [line]
+    assert open_folder(tmp_path / "out", kind=KIND)["shared_texts"] == about["shared_texts"] == 3
+    corpus, config = corpus_of(plain)
+    assert _shared_texts(corpus, *_split(corpus, config)) == 0
 
 
 @pytest.mark.parametrize(
@@ -370,8 +394,10 @@ def steps_of(about):
 def stop(monkeypatch):
     """Make the nth measurement of the validation raise KeyboardInterrupt; each is better than the one before."""
 
+    real = Validation.measure
+
     def arm(nth):
-        real, calls = Validation.measure, []
+        calls = []
 
         def measure(self, model):
             calls.append(1)
@@ -466,6 +492,101 @@ def test_the_weights_are_those_of_the_best_measurement(plain, tmp_path, monkeypa
     assert abs(seen[1][0] - seen[0][0]) > 1e-4
 
 
+@pytest.fixture
+def falling(monkeypatch):
+    """Make each measurement of the validation worse than the one before, and the nth raise KeyboardInterrupt."""
+    real = Validation.measure
+
+    def arm(nth=0, *, first=0):
+        calls = [None] * first
+
+        def measure(self, model):
+            calls.append(None)
+            if len(calls) == nth:
+                raise KeyboardInterrupt
+            return replace(real(self, model), accuracy=1 / len(calls))
+
+        monkeypatch.setattr(Validation, "measure", measure)
+
+    return arm
+
+
+@pytest.mark.parametrize("lora", [{}, LORA])
+@pytest.mark.parametrize("nth", [3, 4, 5])  # 4: before the last checkpoint, 5: after it, in the final measurement
+def test_a_killed_run_ends_as_soon_as_one_that_was_not(plain, tmp_path, falling, nth, lora):
+    settings = merged(plain, trainer={"epochs": 8, "patience": 3, **lora})
+    falling()
+    whole, _ = train(settings, tmp_path / "whole")
+    assert whole["stopped"] == "no better any more"
+    assert steps_of(whole) == pytest.approx([1, 1 / 2, 1 / 3, 1 / 4], abs=1e-6)
+    falling(nth)
+    with pytest.raises(KeyboardInterrupt):
+        train(settings, tmp_path / "killed")
+    falling(first=nth - 1)
+    again, said = train(settings, tmp_path / "killed")
+    assert any("going on from checkpoint-" in line for line in said)
+    assert again["stopped"] == whole["stopped"]
+    assert steps_of(again) == steps_of(whole)
+    assert weights(tmp_path / "killed") == weights(tmp_path / "whole")
+
+
+KILLED = """
+import os, signal
+from pathlib import Path
+import torch
+from transformers import TrainerState
+from xnorm.train import TrainConfig, run_training
+
+torch.set_num_threads(1)
+save, calls = TrainerState.save_to_json, []
+
+def save_and_die(self, path):
+    save(self, path)
+    calls.append(path)
+    if len(calls) == 2:
+        text = Path(path).read_text()
+        Path(path).write_text(text[: len(text) // PART])
+        os.kill(os.getpid(), signal.SIGKILL)
+
+TrainerState.save_to_json = save_and_die
+run_training(TrainConfig.read("small.yaml"), Path("killed"))
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs SIGKILL")
+@pytest.mark.parametrize(("part", "number"), [(1, 2), (2, 1)])  # of the state that is being written
+def test_a_process_that_is_killed_at_a_checkpoint(plain, tmp_path, part, number):
+    (tmp_path / "small.yaml").write_text(yaml.safe_dump(plain))
+    code = KILLED.replace("PART", str(part))
+    killed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert not (tmp_path / "killed").exists()
+    again, said = train(plain, tmp_path / "killed")
+    gone_on = [line.split()[3] for line in said if "going on" in line]
+    whole, _ = train(plain, tmp_path / "whole")
+    assert gone_on == [f"checkpoint-{number}"]
+    assert (tmp_path / "killed/model/model.safetensors").read_bytes() == (
+        tmp_path / "whole/model/model.safetensors"
+    ).read_bytes()
+    assert [again[key] for key in ("validation", "calibration", "stopped")] == [
+        whole[key] for key in ("validation", "calibration", "stopped")
+    ]
+    assert [p.name for p in tmp_path.glob(".*")] == []
+
+
+def test_the_seconds_are_those_of_all_processes(plain, tmp_path, stop, monkeypatch):
+    ticks = iter(range(10**6))
+    monkeypatch.setattr(_loop.time, "perf_counter", lambda: float(next(ticks)))
+    stop(0)
+    whole, _ = train(plain, tmp_path / "whole")
+    assert whole["trained"]["seconds"] == len(steps_of(whole)) == 6  # one for each update
+    stop(3)
+    with pytest.raises(KeyboardInterrupt):
+        train(plain, tmp_path / "out")
+    again, _ = train(plain, tmp_path / "out")
+    assert again["trained"]["seconds"] == whole["trained"]["seconds"]
+
+
 def test_the_history_survives_a_kill(plain, tmp_path, stop):
     whole, _ = train(plain, tmp_path / "a")
     stop(2)
@@ -474,13 +595,23 @@ def test_the_history_survives_a_kill(plain, tmp_path, stop):
     assert len(steps_of(train(plain, tmp_path / "b")[0])) == len(steps_of(whole))
 
 
-def test_a_checkpoint_that_was_cut_off_is_passed_over(plain, tmp_path, stop):
+@pytest.mark.parametrize("left", [None, 0, 300])
+def test_a_checkpoint_that_was_cut_off_is_passed_over(plain, tmp_path, stop, left):
     stop(3)
     with pytest.raises(KeyboardInterrupt):
         train(plain, tmp_path / "out")
-    last = max(tmp_path.glob(".out*/checkpoints/checkpoint-*"), key=lambda p: int(p.name.rpartition("-")[2]))
-    (last / "trainer_state.json").unlink()  # a kill while it was being written
-    train(plain, tmp_path / "out")
+    first, last = sorted(tmp_path.glob(".out*/checkpoints/checkpoint-*"), key=lambda p: int(p.name.rpartition("-")[2]))
+    state = last / "trainer_state.json"  # written last
+    if left is None:
+        state.unlink()
+    else:
+        state.write_text(state.read_text()[:left])
+    stop(0)
+    _, said = train(plain, tmp_path / "out")
+    assert [line for line in said if "going on" in line] == [f"going on from {first.name} of a run that was stopped"]
+    train(plain, tmp_path / "whole")
+    assert weights(tmp_path / "out") == weights(tmp_path / "whole")
+    assert not list(tmp_path.glob(".out*"))
 
 
 def test_a_killed_run_on_other_data_is_not_gone_on_with(plain, tmp_path, stop):
@@ -490,6 +621,129 @@ def test_a_killed_run_on_other_data_is_not_gone_on_with(plain, tmp_path, stop):
     write_corpus(tmp_path / "all.jsonl", start=8)
     _, said = train(plain, tmp_path / "out")
     assert not any("going on" in line for line in said)
+
+
+@pytest.mark.parametrize("what", ["weights", "size and time", "xnorm"])
+def test_a_killed_run_of_another_base_or_xnorm_is_not_gone_on_with(plain, tmp_path, base, stop, monkeypatch, what):
+    if what == "size and time":
+        monkeypatch.setattr("xnorm.loading.VERIFY_UP_TO", 0)
+    shutil.copytree(base, tmp_path / "base")
+    settings = merged(plain, trainer={"model": str(tmp_path / "base"), "epochs": 1})
+    stop(2)
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            train(settings, tmp_path / "out")
+        stop(1)
+    assert len(list(tmp_path.glob(".out*"))) == 1
+    if what == "xnorm":
+        monkeypatch.setattr("xnorm.train.version", lambda _: "0.0.0")
+    else:
+        file = tmp_path / "base" / "model.safetensors"
+        file.write_bytes(file.read_bytes()[:-4] + b"\0\0\0\0")
+    stop(0)
+    _, said = train(settings, tmp_path / "out")
+    assert not any("going on" in line for line in said)
+
+
+def test_the_checksum_of_a_folder(tmp_path, monkeypatch):
+    (tmp_path / "inner").mkdir()
+    for name in ("inner/model.safetensors", "config.json", "README.md"):
+        (tmp_path / name).write_text(name)
+    endings = (".safetensors", ".json")
+    first = files_checksum(tmp_path, endings)
+    os.utime(tmp_path / "config.json", ns=(1, 1))
+    (tmp_path / "README.md").write_text("another")
+    assert files_checksum(tmp_path, endings) == first
+    monkeypatch.setattr("xnorm.loading.VERIFY_UP_TO", 20)  # the weights are above it
+    os.utime(tmp_path / "inner/model.safetensors", ns=(1, 1))
+    one = files_checksum(tmp_path, endings)
+    os.utime(tmp_path / "inner/model.safetensors", ns=(2, 2))
+    assert len({first, one, files_checksum(tmp_path, endings)}) == 3
+    (tmp_path / "config.json").write_text("CONFIG.JSON")
+    assert files_checksum(tmp_path, endings) != one
+
+
+@pytest.fixture
+def spoil(monkeypatch):
+    """Make weights NaN before the nth measurement: all that are trained, or one that no text needs."""
+    real = Validation.measure
+
+    def arm(nth, *, unseen):
+        calls = []
+
+        def measure(self, model):
+            calls.append(None)
+            if len(calls) == nth:
+                with torch.no_grad():
+                    for p in [p for p in model.parameters() if p.requires_grad]:
+                        p[0 if unseen else ...] = math.nan
+                        if unseen:
+                            break
+            return real(self, model)
+
+        monkeypatch.setattr(Validation, "measure", measure)
+
+    return arm
+
+
+@pytest.mark.parametrize(
+    ("nth", "lora", "unseen"),
+    [(3, {}, False), (3, {}, True), (3, LORA, False), (6, {}, False)],  # 6: after the last update
+)
+def test_weights_that_are_not_finite_are_never_kept(plain, tmp_path, spoil, nth, lora, unseen):
+    spoil(nth, unseen=unseen)
+    about, said = train(plain, tmp_path / "out", trainer=lora)
+    assert about["stopped"] == "the loss or the weights were not finite"
+    assert sum("weights are not finite" in line and "keeping checkpoint-" in line for line in said) == 1
+    assert len(steps_of(about)) == nth - 1
+    assert about["validation"]["accuracy"] == max(steps_of(about))
+    assert all(x.isfinite().all() for x in bodies(tmp_path / "out").values())
+
+
+@pytest.mark.parametrize("nth", [1, 2])  # after the only update, and in the final measurement
+def test_weights_that_are_not_finite_and_no_better_ones(plain, tmp_path, spoil, nth):
+    spoil(nth, unseen=False)
+    keys = {"epochs": 1, "evaluations": 1, "batch_size": 100}
+    refused(plain, tmp_path / "out", "weights are not finite; a lower learning rate", NotFiniteError, trainer=keys)
+    assert not list(tmp_path.glob("*out*/model"))
+
+
+def test_logits_that_are_not_finite_are_no_measurement(plain, tmp_path, monkeypatch):
+    real = module.open_model
+
+    def open_model(*args, **keys):
+        model = real(*args, **keys)
+        predict = model.predict
+        monkeypatch.setattr(model, "predict", lambda *a, **k: predict(*a, **k) * np.inf)
+        return model
+
+    monkeypatch.setattr(module, "open_model", open_model)
+    refused(plain, tmp_path / "out", "gives scores that are no numbers .* lower learning rate", NotFiniteError)
+
+
+def test_several_gpus_in_one_process(plain, tmp_path, monkeypatch, caplog):
+    known = transformers.TrainingArguments.__dict__["_setup_devices"]
+
+    def devices(self):
+        found = known.func(self)
+        self._n_gpu = 2
+        return found
+
+    changed = cached_property(devices)
+    changed.__set_name__(transformers.TrainingArguments, "_setup_devices")
+    monkeypatch.setattr(transformers.TrainingArguments, "_setup_devices", changed)
+    about, _ = train(plain, tmp_path / "out", trainer={"epochs": 1})
+    assert about["stopped"] == "ran to its end"
+    assert not caplog.records  # that it is done in another way would be untrue
+
+
+@pytest.mark.parametrize("name", ["WORLD_SIZE", "OMPI_COMM_WORLD_SIZE"])
+def test_several_processes_are_refused(plain, tmp_path, monkeypatch, name):
+    monkeypatch.setenv(name, "2")
+    refused(plain, tmp_path / "out", f"{name} is 2: a training is one process on one device; .*torchrun", ConfigError)
+    assert not (tmp_path / "index").exists()
+    monkeypatch.setenv(name, "1")
+    train(plain, tmp_path / "out", trainer={"epochs": 1})
 
 
 @pytest.mark.parametrize("lora", [{}, LORA])
@@ -506,7 +760,7 @@ def test_a_loss_that_is_not_finite_keeps_the_last_good_checkpoint(plain, tmp_pat
     monkeypatch.setattr(losses, "listwise_loss", loss)
     bad = 5
     about, said = train(plain, tmp_path / "out")
-    assert about["stopped"] == "the loss was not finite"
+    assert about["stopped"] == "the loss or the weights were not finite"
     assert any("keeping checkpoint-" in line for line in said)
     accuracy = about["validation"]["accuracy"]
     assert accuracy == max(steps_of(about))
@@ -544,17 +798,15 @@ def test_nil_is_learnt_with_every_loss(plain, tmp_path, regularizer):
     assert about["trained"]["mentions"] > 8
 
 
-@pytest.mark.parametrize(
-    "nil",
-    [
-        False,
-    ],
-)
+@pytest.mark.parametrize("nil", [False, True])
 def test_the_accuracy_is_that_of_the_reranker(plain, tmp_path, nil):
-    lines = [json.loads(x) for x in write_corpus(tmp_path / "dev.jsonl", start=24).read_text().splitlines()]
-    for line in lines[::2]:
-        line["gold"] = line["gold"] if not nil else []
-    (tmp_path / "dev.jsonl").write_text("".join(json.dumps(x) + "\n" for x in lines))
+    for name, start in (("all", 0), ("dev", 24)):
+        lines = [json.loads(x) for x in write_corpus(tmp_path / f"{name}.jsonl", start=start).read_text().splitlines()]
+        for line in lines[::3] if nil else ():
+            line["gold"] = []
+        for line in lines[1::6]:
+            line["gold"] = [CONCEPTS[int(line["id"][1:]) % 12][0]]  # of another concept
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(x) + "\n" for x in lines))
     parts = {"dev": {"type": "jsonl", "path": str(tmp_path / "dev.jsonl")}, "train": plain["corpus"]["parts"]["all"]}
     keys = {"pairs": {"max_length": 40, "nil": nil}, "epochs": 1, "evaluations": 1, "validation_candidates": 8}
     about, _ = train(plain, tmp_path / "out", corpus={"parts": parts}, validation=["dev"], trainer=keys)
@@ -563,6 +815,44 @@ def test_the_accuracy_is_that_of_the_reranker(plain, tmp_path, nil):
     found = [r[0].concept_id if len(r) else None for r in Linker.build(config).link(mentions, top_k=8)]
     right = [f in x["gold"] if x["gold"] else f is None for f, x in zip(found, lines, strict=True)]
     assert about["validation"]["accuracy"] == pytest.approx(np.mean(right), abs=1e-6)
+    assert 0.2 < np.mean(right) < 0.95
+    assert (None in found) == nil
+
+
+def trainer_of(plain, **keys):
+    return CrossEncoderTrainer(validate(TrainConfig, merged(plain, trainer=keys), where="test").trainer)
+
+
+def test_one_candidate_and_nil_are_two_choices(plain):
+    examples = examples_of([1, 1, 3, 3, 3, 0], [[0], [], [1], [2], [0, 1, 2], []])
+    for nil, useful in ((False, ["id2", "id3"]), (True, ["id0", "id1", "id2", "id3", "id4"])):
+        found = trainer_of(plain, pairs={"nil": nil, "max_length": 40})._useful(examples)
+        assert [m.id for m in found.mentions] == useful
+    alone = examples_of([1] * 4, [[0], [], [0], []])
+    assert len(trainer_of(plain, pairs={"nil": True, "max_length": 40})._useful(alone).mentions) == 4
+    with pytest.raises(DataError, match="gold among two or more candidates"):
+        trainer_of(plain, pairs={"max_length": 40})._useful(alone)
+
+
+def test_nil_is_calibrated_where_no_candidate_is_gold(monkeypatch):
+    rng, n, k = np.random.default_rng(0), 300, 8
+    missed = rng.random(n) < 0.25
+    gold = np.where(missed, 99, rng.integers(0, k, n))
+    examples = examples_of([k] * n, [[int(g)] for g in gold])
+    hits = examples.judged.hits
+    assert (examples.judged.n_gold == 1).all()
+    logits = rng.normal(0, 1, (n, k)) + 4 * hits
+    nil = np.where(missed, 4.0, 0.0) + rng.normal(0, 1, n)
+    monkeypatch.setattr(_validation, "pair_logits", lambda *_: (logits, nil))
+    found = Validation(None, examples, k, None).measure(torch.nn.Linear(1, 1))
+    scores = examples.candidates.scores
+    assert found.calibration == fit_calibration(logits, nil, scores, hits, missed)
+    assert abs(found.calibration.nil) < 2
+    z, none = found.calibration.apply(logits, nil, scores)
+    says_nil = none > z.max(axis=1)
+    assert says_nil[missed].mean() > 0.7
+    assert says_nil[~missed].mean() < 0.1
+    assert not found.right[missed].any()  # what is right is as ever: their gold is no candidate
 
 
 class ShuffledGenerator(TfidfGenerator):
@@ -760,7 +1050,10 @@ def test_the_command(plain, tmp_path):
 
     result = run("small.yaml", "trainer.epochs=1")
     assert result.exit_code == 0, result.output
-    assert result.stdout.startswith("accuracy on ")
+    ended, good = result.stdout.splitlines()[:2]
+    assert ended.startswith("training: ran to its end, ")
+    assert good.startswith("accuracy on ")
+    assert "loss" in result.stderr
     assert "model: models/small" in result.stderr
     assert (tmp_path / "models" / "small" / "manifest.json").is_file()
     again = run("small.yaml")

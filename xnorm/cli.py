@@ -194,13 +194,21 @@ def link(
 @app.command()
 @_one_line_errors
 def info(
-    index: Annotated[Path, typer.Argument(help="An index folder.")],
+    index: Annotated[Path, typer.Argument(help="An index folder, or the folder of a trained or exported reranker.")],
     verify: Annotated[bool, typer.Option("--verify", help="Check every byte of every file.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Say what is in an index, from what it was made, and how large it is."""
-    from xnorm.console import summary
+    """Say what is in an index, from what it was made, and how large it is; or how good a reranker is."""
+    from xnorm.artifact import kind_of, open_folder
+    from xnorm.bundle import TYPES
+    from xnorm.console import reranker_summary, summary
 
+    kind = kind_of(index)
+    if kind in TYPES:
+        about = open_folder(index, kind=kind, verify=verify or None)
+        lines = reranker_summary(about)
+        typer.echo(json.dumps(about, indent=2, ensure_ascii=False) if as_json else "\n".join(lines))
+        return
     about = _about(index, verify=verify or None)
     if as_json:
         typer.echo(json.dumps(about, indent=2, ensure_ascii=False))
@@ -268,7 +276,7 @@ def train(
     as_json: AsJson = False,
 ) -> None:
     """Train a reranker on annotated mentions, into a model folder."""
-    from xnorm.console import Reporter
+    from xnorm.console import Reporter, training_summary
     from xnorm.train import TrainConfig, run_training
 
     settings = TrainConfig.read(config, overrides or ())
@@ -284,9 +292,8 @@ def train(
     if as_json:
         typer.echo(json.dumps(about, indent=1, ensure_ascii=False))
     else:
-        found = about["validation"]
-        before, after = found["accuracy_before"], found["accuracy"]
-        typer.echo(f"accuracy on {found['mentions']:,} mentions: {after:.4f}, before {before:.4f}")
+        for line in training_summary(about):
+            typer.echo(line)
         typer.echo(f"model: {target}", err=True)
 
 

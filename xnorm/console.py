@@ -11,7 +11,15 @@ from typing import Any
 from xnorm.corpora.base import ReadReport
 from xnorm.linker import LinkCounts
 
-__all__ = ["Reporter", "comparison_summary", "counts_in_words", "results_summary", "summary"]
+__all__ = [
+    "Reporter",
+    "comparison_summary",
+    "counts_in_words",
+    "reranker_summary",
+    "results_summary",
+    "summary",
+    "training_summary",
+]
 
 EVERY = 5.0
 """Seconds between two lines in a log."""
@@ -26,7 +34,7 @@ class Reporter:
     def __init__(self, *, quiet: bool = False) -> None:
         self.quiet = quiet
         self.live = sys.stderr.isatty()
-        self._started: dict[str, float] = {}
+        self._started: dict[str, tuple[float, int]] = {}
         self._said: dict[str, float] = {}
         self._bar: Any = None
         self._tasks: dict[str, Any] = {}
@@ -43,13 +51,13 @@ class Reporter:
         if self.quiet:
             return
         now = time.monotonic()
-        started = self._started.setdefault(what, now)
+        started, first = self._started.setdefault(what, (now, done))
         if self.live:
             if now - started > 0.5 or what in self._tasks:
                 self._draw(what, done, total)
         elif now - self._said.get(what, started) > EVERY or (done == total and now - started > EVERY):
             self._said[what] = now
-            rate = f", {_rate(done, total, now - started)}" if done else ""
+            rate = f", {_rate(done - first, total - first, now - started)}" if done > first else ""
             share = f"{done:,}" if total < 0 else f"{done:,} of {total:,}"
             sys.stderr.write(f"{what}: {share}{rate}\n")
             sys.stderr.flush()
@@ -77,9 +85,9 @@ class Reporter:
 
 def _rate(done: int, total: int, seconds: float) -> str:
     """Return how fast it goes; where that is slowly, how long it will still take."""
-    if done >= seconds or total < 0:
-        return f"{done / seconds:,.0f} a second"
-    return f"about {(total - done) * seconds / done / 60:,.0f} minutes left"
+    if done >= seconds or total <= done:
+        return f"{done / seconds:,.1f} a second" if done < seconds else f"{done / seconds:,.0f} a second"
+    return f"about {max(1, round((total - done) * seconds / done / 60)):,} min left"
 
 
 def counts_in_words(counts: LinkCounts, report: ReadReport) -> list[str]:
@@ -159,6 +167,41 @@ def _reranker(about: Mapping[str, Any]) -> str:
     """Return which reranker an index has and where it is from: cross_encoder my-reranker (models/x, ...)."""
     parts = [about[key] for key in ("from", "about") if about[key]]
     return " ".join([about["type"], *filter(None, [about["name"]])]) + (f" ({'; '.join(parts)})" if parts else "")
+
+
+def training_summary(about: Mapping[str, Any]) -> list[str]:
+    """Return what a trained reranker is worth, as its manifest says."""
+    found = about["validation"]
+    before, alone, after = (found[key] for key in ("accuracy_before", "accuracy_without_prior", "accuracy"))
+    lines = [
+        f"training: {about['stopped']}, {about['trained']['mentions']:,} mentions, "
+        f"{about['trained']['seconds'] / 60:,.1f} min of updates",
+        f"accuracy on {found['mentions']:,} mentions, {found['candidates']} candidates of each: {after:.4f}, before "
+        f"{before:.4f} (the model alone: {alone:.4f})",
+    ]
+    if after <= before:
+        lines.append(
+            "no better than the generator's order: it wants more mentions, epochs or a higher trainer.learning_rate"
+        )
+    return lines
+
+
+def reranker_summary(about: Mapping[str, Any]) -> list[str]:
+    """Return what the manifest of a trained or exported reranker says: what it is, of what, and how good."""
+    source = about.get("source") or about  # an exported one says what it was made of
+    size = sum(entry["bytes"] for entry in about["files"].values()) / 1e6
+    lines = [f"{about['kind']} {source['name']}  ({size:,.1f} MB, made by xnorm {source['xnorm_version']})"]
+    lines += [source["about"]] if source["about"] else []
+    if "config" in about:
+        config = about["config"]
+        parts = ", ".join(f"{part} ({n['mentions']:,} mentions)" for part, n in about["corpus"]["parts"].items())
+        lines += [f"base model: {config['trainer'].get('model')}; candidates of: {config['linker']['name']}"]
+        lines += [f"corpus: {parts}"]
+    lines += training_summary(source) if "trained" in source else []
+    if "int8_max_difference" in about:
+        differs, alike = about["int8_max_difference"], about["int8_rank_correlation"]
+        lines += [f"int8: logits differ by up to {differs:.2g} from those of fp32, rank correlation {alike:.4f}"]
+    return lines
 
 
 def results_summary(metrics: Mapping[str, Any]) -> None:

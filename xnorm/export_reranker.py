@@ -68,7 +68,9 @@ def export_reranker(
     calibration = validate(Calibration, trained["calibration"], where=f"{model}/manifest.json")
     card = _card(exact, model, pairs, calibration, int(trained.get("top", USUAL_TOP)))
     about = {
-        "source": {key: trained.get(key) for key in ("name", "about", "xnorm_version", "validation")},
+        "source": {
+            key: trained.get(key) for key in ("name", "about", "xnorm_version", "validation", "trained", "stopped")
+        },
         **card.model_dump(mode="json"),
     }
     with write_folder(folder, kind=KIND, overwrite=overwrite, about=about) as new:

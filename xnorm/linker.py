@@ -281,12 +281,16 @@ class Linker:
         )
         distinct = [Mention(text, lang=lang) for text, lang in position]
         # a stand-in where all mentions are empty, for the steps must have their names then, too
-        found = ask(self.generator.represent(distinct or [Mention("-")]), k)
-        steps = {name: _spread(step, inverse, k) for name, step in found.items()}
+        # what a reranker looks at does not depend on how many candidates are wanted of it
+        depth = k if self.reranker is None else min(max(k, self.reranker.top), len(self.terminology))
+        found = ask(self.generator.represent(distinct or [Mention("-")]), depth)
+        steps = {name: _spread(step, inverse, depth) for name, step in found.items()}
         last = steps[next(reversed(steps))]
         if self.reranker is not None:
             shown = [replace(m, text=t) for m, t in zip(mentions, short, strict=True)]
-            last = steps["reranker"] = self.reranker.rerank(shown, last)
+            steps["reranker"] = self.reranker.rerank(shown, last)
+            steps = {name: step.first(k) for name, step in steps.items()}
+            last = steps["reranker"]
         if self.config.decision.threshold is not None:
             last = steps["threshold"] = _above(last, self.config.decision.threshold)
         if counts is not None:

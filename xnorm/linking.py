@@ -74,8 +74,20 @@ def find_or_build(config: LinkerConfig, *, progress: Progress = no_progress, say
     if folder == own:
         say(f"{plain} was built from other settings or sources; using {own}")
     if not (folder.exists() and _is_current(folder, config)):
-        Linker.build(config, progress=progress).save(folder, overwrite=folder == own)
+        _build(config, folder, progress, overwrite=folder == own)
     return _load(folder, config)
+
+
+def _build(config: LinkerConfig, folder: Path, progress: Progress, *, overwrite: bool) -> None:
+    """Build an index and save it, unless another process has done so meanwhile."""
+    linker = Linker.build(config, progress=progress)
+    if _is_current(folder, config):
+        return
+    try:
+        linker.save(folder, overwrite=overwrite)
+    except ArtifactError:
+        if not _is_current(folder, config):
+            raise
 
 
 def _load(folder: Path, config: LinkerConfig, overrides: Mapping[str, Any] | None = None) -> Linker:

@@ -7,11 +7,13 @@ import logging
 import re
 import warnings
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
+from xnorm.artifact import VERIFY_UP_TO, sha256_file, sha256_text
 from xnorm.registry import require
 
-__all__ = ["first_device", "position_limit", "quiet", "random_weights"]
+__all__ = ["files_checksum", "first_device", "position_limit", "quiet", "random_weights"]
 
 
 def first_device(wanted: str, what: str) -> str:
@@ -26,6 +28,21 @@ def first_device(wanted: str, what: str) -> str:
     if torch.cuda.is_available():
         return "cuda"
     return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def files_checksum(folder: Path, endings: tuple[str, ...]) -> str:
+    """Return what tells one state of a model's folder from another: of large files their size and time alone.
+
+    Args:
+        endings: of the files that count.
+    """
+    parts = []
+    for path in sorted(p for p in folder.rglob("*") if p.suffix in endings and p.is_file()):
+        about = path.stat()
+        small = about.st_size <= VERIFY_UP_TO
+        what = sha256_file(path) if small else f"{about.st_size}/{about.st_mtime_ns}"
+        parts.append(f"{path.relative_to(folder).as_posix()} {what}")
+    return sha256_text("\n".join(parts))
 
 
 def position_limit(transformer: Any) -> int | None:

@@ -60,7 +60,7 @@ class StrengthWarning(XnormWarning):
 
 
 class NotFiniteError(DataError, FloatingPointError):
-    """The loss became NaN or infinite; the weights that gave it are not to be kept."""
+    """The loss became NaN or infinite, or the weights did; the weights that gave it are not to be kept."""
 
 
 def listwise_loss(

@@ -13,13 +13,18 @@ import numpy.typing as npt
 
 from xnorm.calibration import Floats
 from xnorm.candidates.base import Candidates
+from xnorm.errors import ConfigError
 from xnorm.pairs import PairWriter, fit
 from xnorm.types import Mention
 
-__all__ = ["Predict", "logits_of"]
+__all__ = ["NoNumbersError", "Predict", "logits_of"]
 
 Predict = Callable[[Sequence[tuple[str, str]]], Floats]
 """Texts of mention and concept, never none, to a logit for each."""
+
+
+class NoNumbersError(ConfigError):
+    """A model gives logits that are NaN or infinite, which would be read as NIL, or as the best of all."""
 
 
 def logits_of(
@@ -35,6 +40,9 @@ def logits_of(
 
     Args:
         tokenizer: what `fit` needs, with the markers added.
+
+    Raises:
+        NoNumbersError: a logit is not finite.
     """
     lefts, rights = writer.write(mentions, candidates, wanted)
     lefts = fit(lefts, tokenizer, writer.config)
@@ -43,6 +51,12 @@ def logits_of(
     logits, nil = np.full(wanted.shape, -np.inf), np.full(len(wanted), -np.inf)
     if number:
         found = predict(list(number))
+        if bad := int((~np.isfinite(found)).sum()):
+            name = f"the reranker {getattr(tokenizer, 'name_or_path', '')}".rstrip()
+            raise NoNumbersError(
+                f"{name}: gives scores that are no numbers ({bad:,} of {len(found):,} pairs); its weights are "
+                "damaged, or its number format is too small for them"
+            )
         for i, own in enumerate(rows):
             n = int(wanted[i].sum())
             logits[i, np.flatnonzero(wanted[i])] = found[own[:n]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -15,7 +16,7 @@ from xnorm.artifact import check_writable, sha256_text, write_folder
 from xnorm.candidates.base import Candidates
 from xnorm.config import StrictModel, TrainerSpec, find_config, read_with_linker, validate
 from xnorm.corpus import Corpus, CorpusConfig, check_gold, clean_up, missing_files, read_corpus, refuse_missing
-from xnorm.errors import DataError
+from xnorm.errors import ConfigError, DataError
 from xnorm.evaluation import gold_numbers
 from xnorm.linker import BATCH, Linker, LinkerConfig
 from xnorm.linking import find_or_build, missing_sources
@@ -82,6 +83,9 @@ def run_training(
     Raises:
         XnormError: files are missing, there is nothing to learn from, or what reading and linking raise.
     """
+    _refuse_several_processes()
+    trainer = find_component("training", config.trainer.type)(config.trainer)
+    trainer.check()
     check_writable(output, kind=KIND, overwrite=overwrite)
     refuse_missing(config.name, missing_files(config.corpus) + missing_sources(config.linker))
     raw = read_corpus(config.corpus)
@@ -89,11 +93,15 @@ def run_training(
     linker = find_or_build(config.linker.model_copy(update={"reranker": None}), progress=progress, say=say)
     corpus = clean_up(raw, config.corpus.cleanup, linker.terminology)
     check_gold(corpus.mentions, linker.terminology)
-    parts = _split(corpus, config, say)
-    training, validation = (_examples(linker, mentions, config.top_k, progress) for mentions in parts)
+    parts = _split(corpus, config)
+    shared = _shared_texts(corpus, *parts, say)
+    training, validation = (
+        _examples(linker, mentions, config.top_k, progress, what)
+        for what, mentions in zip(("linking", "linking the validation"), parts, strict=True)
+    )
     plain = config.model_dump(mode="json")
-    settings = json.dumps([plain, linker.terminology.fingerprint, corpus.about["parts"]], sort_keys=True)
-    work = output.parent / f".{output.name}.work-{sha256_text(settings)[:12]}"
+    known = [plain, linker.terminology.fingerprint, corpus.about["parts"], version("xnorm"), trainer.checksum()]
+    work = output.parent / f".{output.name}.work-{sha256_text(json.dumps(known, sort_keys=True))[:12]}"
     about: dict[str, Any] = {
         "xnorm_version": version("xnorm"),
         "name": config.name,
@@ -102,8 +110,8 @@ def run_training(
         "terminology": linker.terminology.fingerprint,
         "corpus": {key: corpus.about[key] for key in ("parts", "expected")},
         "cleanup": [report.as_dict() for report in corpus.cleanup],
+        "shared_texts": shared,
     }
-    trainer = find_component("training", config.trainer.type)(config.trainer)
     with write_folder(output, kind=KIND, overwrite=overwrite, about=about) as folder:
         about |= trainer.train(
             training, validation, linker.terminology, work=work, folder=folder, progress=progress, say=say
@@ -112,7 +120,17 @@ def run_training(
     return about
 
 
-def _split(corpus: Corpus, config: TrainConfig, say: Say = lambda line: None) -> tuple[list[Mention], list[Mention]]:
+def _refuse_several_processes() -> None:
+    """Refuse what torchrun and the like start: each process would train all, and write the same folder."""
+    for name in ("WORLD_SIZE", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE"):
+        if (found := os.environ.get(name, "1")) not in ("", "0", "1"):
+            raise ConfigError(
+                f"{name} is {found}: a training is one process on one device; start it without torchrun, mpirun or "
+                "accelerate launch"
+            )
+
+
+def _split(corpus: Corpus, config: TrainConfig) -> tuple[list[Mention], list[Mention]]:
     """Return the mentions to train on and those to choose by, never of one document."""
     units = corpus.units
     if isinstance(config.validation, list):
@@ -121,21 +139,33 @@ def _split(corpus: Corpus, config: TrainConfig, say: Say = lambda line: None) ->
         known = sorted(set(units))
         draw = random.Random(f"{config.trainer.model_dump().get('seed', 0)}")
         chosen = set(draw.sample(known, max(1, round(len(known) * config.validation))))
-    texts = [{corpus.digests.get(u) for u in own} - {None} for own in (set(units) - chosen, chosen)]
-    if shared := len(texts[0] & texts[1]):
-        say(f"{shared:,} texts of the validation are trained on, too; its accuracy will be too high")
     pairs = list(zip(corpus.mentions, units, strict=True))
     return [m for m, u in pairs if u not in chosen], [m for m, u in pairs if u in chosen]
 
 
-def _examples(linker: Linker, mentions: list[Mention], top_k: int, progress: Progress) -> Examples:
+def _shared_texts(
+    corpus: Corpus, training: list[Mention], validation: list[Mention], say: Say = lambda line: None
+) -> int:
+    """Return how many texts are on both sides; one that is in no document is the mention with its context."""
+    digest = {m.id: corpus.digests.get(unit) for m, unit in zip(corpus.mentions, corpus.units, strict=True)}
+    texts = [{digest[m.id] for m in own} - {None} for own in (training, validation)]
+    alone = [{(m.left, m.text, m.right) for m in own if m.document is None} for own in (training, validation)]
+    if in_documents := len(texts[0] & texts[1]):
+        say(f"{in_documents:,} texts of the validation are trained on, too; its accuracy will be too high")
+    if in_lists := len(alone[0] & alone[1]):
+        say(f"{in_lists:,} mentions of the validation are trained on, too, with their context; its accuracy will be "
+            "too high")  # fmt: skip
+    return in_documents + in_lists
+
+
+def _examples(linker: Linker, mentions: list[Mention], top_k: int, progress: Progress, what: str) -> Examples:
     """Return mentions with their candidates, as the generator ranks them."""
     if not mentions:
         raise DataError("no mention is left to train on, or to choose a model by")
     blocks = []
     for start in range(0, len(mentions), BATCH):
-        progress("linking", start, len(mentions))
         blocks.append(linker.stages(mentions[start : start + BATCH], top_k)[linker.config.candidates.type])
+        progress(what, min(start + BATCH, len(mentions)), len(mentions))
     found = Candidates.stack(blocks)
     gold, _ = gold_numbers(mentions, linker.terminology)
     return Examples(mentions, found, judge(found.concepts, gold, composite=[m.composite for m in mentions]))

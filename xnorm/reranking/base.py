@@ -44,6 +44,11 @@ class Reranker(ABC):
     usual_top: int = USUAL_TOP
     """`top` where the config has none."""
 
+    @property
+    def top(self) -> int:
+        """How many of the best candidates are looked at."""
+        return self.config.top or self.usual_top
+
     @classmethod
     @abstractmethod
     def load(cls, config: RerankerConfig, terminology: Terminology) -> Reranker:
@@ -70,7 +75,7 @@ class Reranker(ABC):
 
     def rerank(self, mentions: Sequence[Mention], candidates: Candidates) -> Candidates:
         """Return the candidates in the order of their new scores. Equal ones keep their old order."""
-        wanted = within_reach(candidates, self.config.top or self.usual_top, self.config.margin)
+        wanted = within_reach(candidates, self.top, self.config.margin)
         if not wanted.any():
             return candidates
         return reorder(candidates, self.score(mentions, candidates, wanted), wanted)

@@ -17,12 +17,14 @@ from xnorm.progress import Say
 from xnorm.ranking import measure
 from xnorm.registry import require
 from xnorm.reranking.cross_encoder import pair_logits
+from xnorm.scoring import NoNumbersError
 from xnorm.training.base import Examples
 
 __all__ = ["VALIDATION", "Found", "Validation"]
 
 VALIDATION = "validation.jsonl"
 """File of a model folder: which mentions of the validation the model gets right."""
+FIX = "a lower learning rate, or precision bfloat16 in place of float16, helps most often"
 
 
 @dataclass(frozen=True)
@@ -60,16 +62,32 @@ class Validation:
         self.before = float(self.right_before.mean())
 
     def measure(self, model: Any) -> Found:
-        """Score, calibrate, and count the mentions whose gold comes first."""
-        wanted = self.candidates.concepts >= 0
-        logits, nil = pair_logits(model, self.writer, self.mentions, self.candidates, wanted, self.chunks)
+        """Score, calibrate, and count the mentions whose gold comes first.
+
+        Raises:
+            NotFiniteError: the weights or the logits are not finite.
+        """
+        logits, nil = self._logits(model)
         alone = self._right(logits, np.full_like(nil, -np.inf))
-        calibration = fit_calibration(logits, nil, self.candidates.scores, self.hits, self.is_nil)
+        # NIL is right where no candidate is gold, as the training has it, and not only where there is no gold at all
+        missed = np.asarray(~self.hits.any(axis=1))
+        calibration = fit_calibration(logits, nil, self.candidates.scores, self.hits, missed)
         logits, nil = calibration.apply(logits, nil, self.candidates.scores)
         tops = [n for n in (2, 4, 8, 16, 32, 64) if n < logits.shape[1]] + [logits.shape[1]]
         by_top = {str(n): round(float(self._right(logits[:, :n], nil).mean()), 6) for n in tops}
         right = self._right(logits, nil)
         return Found(float(right.mean()), right, alone, by_top, calibration)
+
+    def _logits(self, model: Any) -> tuple[Floats, Floats]:
+        from xnorm.losses import NotFiniteError
+
+        if bad := sum(int((~p.isfinite()).sum()) for p in model.parameters()):
+            raise NotFiniteError(f"{bad:,} weights are not finite", fix=FIX)
+        wanted = self.candidates.concepts >= 0
+        try:
+            return pair_logits(model, self.writer, self.mentions, self.candidates, wanted, self.chunks)
+        except NoNumbersError as e:
+            raise NotFiniteError(str(e), fix=FIX) from None
 
     def _right(self, logits: Floats, nil: Floats) -> npt.NDArray[np.bool_]:
         order, rows = np.argsort(-logits, axis=1, kind="stable"), np.arange(len(logits))

@@ -83,6 +83,11 @@ class Trainer(ABC):
             DataError: there is nothing to learn from.
         """
 
+    def checksum(self) -> str | None:
+        """Return what tells apart files that the settings name alike, so that a killed run goes on with the same ones
+        only; None if they name none."""
+        return None
+
     @abstractmethod
     def forget(self, work: Path) -> None:
         """Remove the checkpoints: the model folder is written."""

@@ -1,14 +1,13 @@
 """Training of the cross-encoder: listwise, with candidates of the generator as hard negatives.
 
-The loop is the `CrossEncoderTrainer` of sentence-transformers (precision, several GPUs, checkpoints, logging), the loss
-is ours (`xnorm.losses`), the texts are those of scoring (`xnorm.pairs`).
+The loop is the `CrossEncoderTrainer` of sentence-transformers (precision, checkpoints, logging), in one process and on
+one device; the loss is ours (`xnorm.losses`), the texts are those of scoring (`xnorm.pairs`).
 """
 
 from __future__ import annotations
 
 import random
 import shutil
-import time
 import warnings
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -19,15 +18,16 @@ from pydantic import Field
 
 from xnorm.candidates.base import Candidates
 from xnorm.config import StrictModel
-from xnorm.errors import DataError
-from xnorm.loading import quiet
-from xnorm.lora import LoraConfig, add_lora, load_trained, merge_lora, save_trained
+from xnorm.errors import ConfigError, DataError
+from xnorm.loading import files_checksum, quiet
+from xnorm.lora import LoraConfig, add_lora, merge_lora
 from xnorm.memory import Chunks, told_in_one_line
 from xnorm.pairs import PairsConfig, PairWriter, fit
 from xnorm.progress import Progress, Say, no_progress
 from xnorm.registry import require
 from xnorm.reranking.cross_encoder import MODEL, open_model
 from xnorm.tables import Terminology
+from xnorm.training._loop import accuracies, last_checkpoint, loop_class, watcher
 from xnorm.training._validation import VALIDATION, Validation
 from xnorm.training.base import Examples, Trainer, TrainerConfig
 
@@ -78,7 +78,7 @@ class CrossEncoderTrainerConfig(TrainerConfig):
     """Train small matrices beside the linear layers (LoRA) in place of the weights, which needs less memory; the head,
     and the word vectors of the markers unless `freeze_embeddings`, are trained as ever. The model that is written is as
     any other. Default: all weights are trained. Needs `xnorm[lora]`."""
-    evaluations: int = Field(default=2, ge=1)
+    evaluations: int = Field(default=1, ge=1)
     """How often an epoch the validation is measured."""
     patience: int = Field(default=3, ge=1)
     """The training ends after so many measurements without a better one."""
@@ -136,6 +136,7 @@ class CrossEncoderTrainer(Trainer):
         return {
             "pairs": c.pairs.model_dump(mode="json"),
             "calibration": found.calibration.model_dump(mode="json"),
+            "top": c.validation_candidates,
             "validation": {
                 "mentions": len(validation.mentions),
                 "candidates": c.validation_candidates,
@@ -153,20 +154,34 @@ class CrossEncoderTrainer(Trainer):
             "stopped": stopped,
         }
 
+    def check(self) -> None:
+        for package in ("sentence_transformers", "datasets", "accelerate"):
+            require(package, extra="torch", what="training")
+        if self.config.lora is not None:
+            require("peft", extra="lora", what="LoRA")
+        model = self.config.model
+        if model.startswith((".", "/", "~")) and not Path(model).is_dir():
+            raise ConfigError(f"trainer.model: there is no folder {model}; expected one, or a name on the hub")
+
+    def checksum(self) -> str | None:
+        folder = Path(self.config.model)
+        return files_checksum(folder, (".safetensors", ".json", ".txt")) if folder.is_dir() else None
+
     def forget(self, work: Path) -> None:
         shutil.rmtree(work, ignore_errors=True)
 
     def _useful(self, training: Examples) -> Examples:
         """Return the mentions that a target can be made of."""
-        hits, several, n = training.judged.hits, training.candidates.sizes() > 1, len(training.mentions)
+        hits, sizes, n = training.judged.hits, training.candidates.sizes(), len(training.mentions)
         gold, nil = np.asarray(hits.any(axis=1)), self.config.pairs.nil
+        several = sizes + nil > 1  # choices
         if not (gold & several).any():
             raise DataError(
-                f"none of the {n:,} training mentions has its gold among two or more candidates "
+                f"none of the {n:,} training mentions has its gold among {'its' if nil else 'two or more'} candidates "
                 f"(recall {gold.mean():.3f})",
                 fix="look at the generator, at the gold's prefix, or take more candidates (top_k)",
             )
-        found = several if nil else gold & (hits.sum(axis=1) < training.candidates.sizes())
+        found = several if nil else gold & (hits.sum(axis=1) < sizes)
         classes = len(np.unique(training.candidates.concepts[found][hits[found]])) + bool((nil & ~gold[found]).any())
         if classes < 2:
             what = "one and the same concept" if classes else "every candidate"
@@ -205,10 +220,42 @@ class CrossEncoderTrainer(Trainer):
         from xnorm.losses import ListwiseLoss, NotFiniteError, StrengthWarning
 
         c = self.config
-        steps = max(1, int(len(dataset) / c.batch_size / c.evaluations))
-        total = max(1, int(len(dataset) / c.batch_size * c.epochs))
-        arguments = library.CrossEncoderTrainingArguments(
-            output_dir=str(work / "checkpoints"), num_train_epochs=c.epochs, per_device_train_batch_size=c.batch_size,
+        checkpoints = (work / "checkpoints").absolute()
+        with quiet():
+            arguments = self._arguments(library.CrossEncoderTrainingArguments, checkpoints, len(dataset), model)
+        loss = ListwiseLoss(model, **c.loss.model_dump(), mini_batch_size=c.pairs_at_once)
+        loop = loop_class(library.CrossEncoderTrainer, measured.chunks, patience=c.patience, lora=c.lora is not None)
+        trainer = loop(
+            model=model, args=arguments, train_dataset=dataset, loss=loss, evaluator=measured.evaluator(say),
+            callbacks=[watcher(callbacks.TrainerCallback, progress, say, patience=c.patience)],
+        )  # fmt: skip
+        for callback in list(trainer.callback_handler.callbacks):
+            if type(callback).__name__ in ("PrinterCallback", "ModelCardCallback"):
+                trainer.remove_callback(type(callback))
+        last = last_checkpoint(checkpoints)
+        if last is not None:
+            say(f"going on from {last.name} of a run that was stopped")
+        try:
+            with quiet(), told_in_one_line("training"):
+                warnings.simplefilter("always", StrengthWarning)
+                trainer.run(last)
+            ended = trainer.state.global_step >= trainer.state.max_steps
+            stopped = "ran to its end" if ended else "no better any more"
+        except NotFiniteError as e:
+            if trainer.best is None:
+                raise
+            say(f"{e}; keeping {trainer.best.name}")
+            trainer._load_best_model()
+            stopped = "the loss or the weights were not finite"
+        return stopped, [round(x, 6) for x in accuracies(trainer.state.log_history)], trainer.seconds
+
+    def _arguments(self, base: Any, folder: Path, mentions: int, model: Any) -> Any:
+        """Return the library's settings of a training."""
+        c = self.config
+        steps = max(1, int(mentions / c.batch_size / c.evaluations))
+        total = max(1, int(mentions / c.batch_size * c.epochs))
+        arguments = base(
+            output_dir=str(folder), num_train_epochs=c.epochs, per_device_train_batch_size=c.batch_size,
             learning_rate=c.learning_rate, warmup_steps=max(1, total // 10), weight_decay=0.01, seed=c.seed,
             eval_strategy="steps", eval_steps=steps, save_strategy="steps", save_steps=steps, save_total_limit=2,
             load_best_model_at_end=True, metric_for_best_model="eval_accuracy", greater_is_better=True,
@@ -216,92 +263,9 @@ class CrossEncoderTrainer(Trainer):
             disable_tqdm=True, dataloader_pin_memory=False, use_cpu=str(model.device) == "cpu",
             bf16=c.precision == "bfloat16", fp16=c.precision == "float16",
         )  # fmt: skip
-        loss = ListwiseLoss(model, **c.loss.model_dump(), mini_batch_size=c.pairs_at_once)
-        trainer = _loop(library.CrossEncoderTrainer, measured.chunks, c.lora is not None)(
-            model=model, args=arguments, train_dataset=dataset, loss=loss, evaluator=measured.evaluator(say),
-            callbacks=[
-                callbacks.EarlyStoppingCallback(early_stopping_patience=c.patience),
-                _reporter(callbacks.TrainerCallback, progress),
-            ],
-        )  # fmt: skip
-        for callback in list(trainer.callback_handler.callbacks):
-            if type(callback).__name__ in ("PrinterCallback", "ModelCardCallback"):
-                trainer.remove_callback(type(callback))
-        whole = (p.parent for p in (work / "checkpoints").glob("checkpoint-*/trainer_state.json"))  # written last
-        checkpoints = sorted(whole, key=lambda p: int(p.name.rpartition("-")[2]))
-        if checkpoints:
-            say(f"going on from {checkpoints[-1].name} of a run that was stopped")
-        try:
-            with quiet(), told_in_one_line("training"):
-                warnings.simplefilter("always", StrengthWarning)
-                trainer.train(resume_from_checkpoint=str(checkpoints[-1]) if checkpoints else None)
-        except NotFiniteError as e:
-            best = trainer.state.best_model_checkpoint
-            if best is None:
-                raise
-            say(f"{e}; keeping {Path(best).name}")
-            trainer._load_best_model()
-            return "the loss was not finite", _history(trainer), trainer.seconds
-        ended = trainer.state.global_step >= trainer.state.max_steps
-        return "ran to its end" if ended else "no better any more", _history(trainer), trainer.seconds
-
-
-def _loop(base: Any, chunks: Chunks, lora: bool) -> Any:
-    """Return the trainer's class, so changed that a step for which memory does not suffice is made again with fewer
-    pairs at a time, and that with LoRA a checkpoint holds what is trained."""
-
-    class Loop(base):  # type: ignore[misc]
-        seconds = 0.0  # of updates, without the measurements between them
-
-        def training_step(self, *inputs: Any) -> Any:
-            start = time.perf_counter()
-            found = self._step(*inputs)
-            self.seconds += time.perf_counter() - start
-            return found
-
-        def _step(self, model: Any, inputs: dict[str, Any], *others: Any) -> Any:
-            step = super().training_step
-
-            def attempt(size: int) -> Any:
-                self.loss.mini_batch_size = size
-                model.zero_grad()  # of an attempt that failed
-                return step(model, dict(inputs), *others)
-
-            if self.args.world_size > 1:  # the others would wait for the passes of one that begins anew
-                return attempt(chunks.size)
-            return chunks.run(attempt, of=sum(map(len, inputs["candidates"])))
-
-        def _load_best_model(self) -> None:  # the library's own goes on with other weights where it fails
-            self._load_from_checkpoint(self.state.best_model_checkpoint)
-
-        def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
-            if lora:
-                save_trained(self.model, Path(output_dir or self.args.output_dir))
-            else:
-                super()._save(output_dir, state_dict)
-
-        def _load_from_checkpoint(self, checkpoint_path: str, *others: Any) -> None:
-            if lora:
-                load_trained(self.model, Path(checkpoint_path))
-            else:
-                super()._load_from_checkpoint(checkpoint_path, *others)
-
-    return Loop
-
-
-def _reporter(base: Any, progress: Progress) -> Any:
-    """Return a callback that tells how many updates are made."""
-
-    class Reporter(base):  # type: ignore[misc]
-        def on_step_end(self, args: Any, state: Any, control: Any, **others: Any) -> None:
-            progress("training", state.global_step, state.max_steps)
-
-    return Reporter()
-
-
-def _history(trainer: Any) -> list[float]:
-    entries = trainer.state.log_history
-    return [round(float(entry["eval_accuracy"]), 6) for entry in entries if "eval_accuracy" in entry]
+        if arguments.n_gpu > 1:  # else the model is wrapped in DataParallel, with texts that nothing can divide
+            arguments._n_gpu = 1
+        return arguments
 
 
 def sample_candidates(examples: Examples, size: int, *, seed: int) -> npt.NDArray[np.int64]:
