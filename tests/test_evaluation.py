@@ -26,6 +26,7 @@ from evaluation_data import (
 
 from xnorm.errors import ConfigError
 from xnorm.evaluation import IntervalConfig, concept_ids, evaluate, rounded
+from xnorm.metrics import reranking_in_words
 
 FEW = IntervalConfig(resamples=20)
 NDCG_7 = (1 + 1 / math.log2(4)) / (1 + 1 / math.log2(3))
@@ -127,6 +128,32 @@ def test_stages(terminology):
     assert [r["metric"] for r in exact["metrics"]] == names
     assert by_name(exact["metrics"])["accuracy"]["value"] == 5 / 8  # cold, HF, the composite, and both NIL are empty
     assert by_name(last["metrics"])["mrr"]["value"] == rounded(4 / 6)
+
+
+@pytest.mark.parametrize("after", [[], ["threshold"]])
+def test_what_a_reranker_gains_is_a_paired_difference(terminology, after):
+    gold = [COLD, HF, OVARY, BREAST, COLD, HF]
+    corpus = make_corpus([mention("x", g) for g in gold])
+    before = [[g, CHILL] if i == 0 else [CHILL, g] for i, g in enumerate(gold)]
+    reranked = [[g, CHILL] if i < 5 else [CHILL, g] for i, g in enumerate(gold)]
+    steps = {"a": [[]] * 6, "tfidf": before, "reranker": reranked, **{name: [[]] * 6 for name in after}}
+    rankings = make_rankings([[]] * 6, steps=steps)
+    del rankings.stages["last"]
+    found = judge(corpus, rankings, terminology).results["reranking"]
+    assert (found["before"], found["metric"], found["value"]) == ("tfidf", "accuracy", rounded(4 / 6))
+    assert found["p_value"] == rounded(2 / 2**4)  # of the sign flips of four differing mentions, those of the same size
+    assert 0 < found["low"] < found["value"] < found["high"] <= 1
+    (line,) = reranking_in_words(found)
+    assert line.startswith("accuracy of the reranker less that of tfidf: +0.667 [+0.")
+    assert line.endswith(", p 0.125")
+
+
+def test_without_a_reranker_there_is_nothing_to_say(terminology):
+    found = judge(*cases(), terminology).results["reranking"]
+    assert found is None
+    assert reranking_in_words(found) == []
+    lone = {"before": "a", "value": 0.0, "low": None, "high": None, "p_value": None}
+    assert reranking_in_words(lone) == ["accuracy of the reranker less that of a: +0.000"]
 
 
 @pytest.mark.parametrize(("k", "ks"), [(1, [1]), (2, [1, 2]), (3, [1, 2, 3]), (8, [1, 2, 4, 8]), (9, [1, 2, 4, 8, 9])])

@@ -10,6 +10,7 @@ from typing import Any
 
 from xnorm.corpora.base import ReadReport
 from xnorm.linker import LinkCounts
+from xnorm.metrics import reranking_in_words
 
 __all__ = [
     "Reporter",
@@ -225,6 +226,8 @@ def results_summary(metrics: Mapping[str, Any]) -> None:
     steps = [(s["stage"], judged["mentions"], s["metrics"]) for s in metrics["stages"]]
     if len(steps) > 1:
         _print_rows(console, ["accuracy", *(f"recall@{k}" for k in metrics["ks"] if k in (5, 8, 64))], steps)
+    for line in reranking_in_words(metrics.get("reranking")):
+        console.print(line, markup=False)
 
 
 def _what_was_left_out(protocol: Mapping[str, Any]) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,7 +19,7 @@ from xnorm.labels import BREAKDOWNS, NameIndex, labels_of
 from xnorm.matching import LinkedSpan, match_spans
 from xnorm.metrics import Ints, Measured, Metric, parse_metric
 from xnorm.ranking import Judged, judge, measure
-from xnorm.resampling import Interval, bootstrap, breakdown
+from xnorm.resampling import Interval, bootstrap, breakdown, compare
 from xnorm.tables import Terminology
 from xnorm.types import Mention
 
@@ -90,7 +90,7 @@ class Evaluation:
     """Everything that was measured."""
 
     results: dict[str, Any]
-    """Plain data: `metrics`, `ks`, `stages`, `breakdowns`, `errors`, `risk_coverage`."""
+    """Plain data: `metrics`, `ks`, `stages`, `reranking`, `breakdowns`, `errors`, `risk_coverage`."""
     mentions: dict[str, Measured]
     """Metric -> its rows, one a mention."""
     documents: dict[str, Measured]
@@ -147,6 +147,7 @@ def evaluate(
         "metrics": sorted(records, key=lambda record: order.index(record["metric"])),
         "ks": ks,
         "stages": [_stage(step, j, ks, units, draw) for step, j in judged.items()],
+        "reranking": _reranking(judged, units, draw),
         "breakdowns": _breakdowns(by_mention, labels, units, draw),
         "errors": {"outcomes": _outcomes(misses)},
         "risk_coverage": _risk_coverage(final, rankings.final.scores),
@@ -254,6 +255,20 @@ def _stage(step: str, judged: Judged, ks: list[int], units: list[str], draw: dic
     measured = [measure(name, judged) for name in ["accuracy", *(f"recall@{k}" for k in ks), "mrr", "mean_rank"]]
     records = _records(measured, bootstrap(measured, units, **draw))
     return {"stage": step, "recall": [r["value"] for r in records[1 : 1 + len(ks)]], "metrics": records}
+
+
+def _reranking(judged: Mapping[str, Judged], units: list[str], draw: dict[str, Any]) -> dict[str, Any] | None:
+    """Return what the reranker gains in accuracy over the candidates' order, if there is one."""
+    steps = list(judged)
+    if "reranker" not in steps[1:]:
+        return None
+    before = steps[steps.index("reranker") - 1]
+    found = compare(measure("accuracy", judged["reranker"]), measure("accuracy", judged[before]), units, **draw)
+    return {
+        "before": before,
+        **_values("accuracy", found.difference, len(judged["reranker"])),
+        "p_value": rounded(found.p_value),
+    }
 
 
 def _breakdowns(

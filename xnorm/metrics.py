@@ -11,7 +11,7 @@ tests (`xnorm.resampling`) need only sums.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -22,7 +22,7 @@ import numpy.typing as npt
 from xnorm.errors import ConfigError
 from xnorm.registry import did_you_mean
 
-__all__ = ["METRICS", "OPTIONS", "Measured", "Metric", "group_rows", "parse_metric", "sum_rows"]
+__all__ = ["METRICS", "OPTIONS", "Measured", "Metric", "group_rows", "parse_metric", "reranking_in_words", "sum_rows"]
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -218,3 +218,14 @@ def group_rows(groups: Labels | None, n: int) -> tuple[Ints, npt.NDArray[Any]]:
 def sum_rows(parts: Floats, codes: Ints, n_groups: int) -> Floats:
     """Return the sum of the rows of each group: (n, c) to (groups, c)."""
     return np.stack([np.bincount(codes, column, n_groups) for column in parts.T], axis=1)
+
+
+def reranking_in_words(found: Mapping[str, Any] | None) -> list[str]:
+    """Return a sentence of what `xnorm.evaluation.evaluate` says under `reranking`; none where there is no reranker."""
+    if found is None:
+        return []
+    p, interval = found["p_value"], ""
+    if found["low"] is not None:
+        interval = f" [{found['low']:+.3f}, {found['high']:+.3f}]"
+    tested = "" if p is None else ", p <0.001" if p < 0.001 else f", p {p:.3f}"
+    return [f"accuracy of the reranker less that of {found['before']}: {found['value']:+.3f}{interval}{tested}"]

@@ -17,7 +17,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from xnorm import plots
 from xnorm.errors import ConfigError
-from xnorm.metrics import METRICS, OPTIONS, parse_metric
+from xnorm.metrics import METRICS, OPTIONS, parse_metric, reranking_in_words
 from xnorm.plots import NONE, count, known, number, shown
 
 __all__ = ["html", "markdown"]
@@ -187,6 +187,7 @@ def _stages(metrics: Data) -> list[Block]:
     elsewhere = {f"recall@{k}" for k in ks[:-1]}
     rows = [(s["stage"], None, [m for m in s["metrics"] if m["metric"] not in elsewhere]) for s in stages]
     table = _score_table("Metrics by stage", "stage", rows)
+    table = table._replace(note=" ".join([*reranking_in_words(metrics.get("reranking")), table.note]).strip())
     if len(ks) < 2:
         return [table]
     curves = [(s["stage"], [known(v) for v in s["recall"]]) for s in stages]
