@@ -341,7 +341,7 @@ def export(
     ],
     overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Replace keys.")] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Folder to write; default: encoder, or reranker.")
+        Path | None, typer.Option("--output", "-o", help="Folder to write; default: encoder, or MODEL-onnx.")
     ] = None,
     int8: Annotated[bool, typer.Option(help="Write the int8 graph, too.")] = True,
     overwrite: Overwrite = False,
@@ -359,14 +359,16 @@ def export(
 
     if overrides:
         raise ConfigError(f"{overrides[0]}: a model folder has no keys to replace; they go with a config")
-    about = export_reranker(source, output or Path("reranker"), int8=int8, overwrite=overwrite)
+    target = output or Path(source).with_name(f"{Path(source).resolve().name}-onnx")
+    about = export_reranker(source, target, int8=int8, overwrite=overwrite)
     typer.echo(f"fp32: logits differ by up to {about['max_difference']:.1g} from those of torch", err=True)
     if int8:
         typer.echo(
             f"int8: logits differ by up to {about['int8_max_difference']:.2g} from those of fp32, "
-            f"rank correlation {about['int8_rank_correlation']:.4f}",
+            f"rank correlation {about['int8_rank_correlation']:.4f} (measure both with `xnorm evaluate`)",
             err=True,
         )
+    typer.echo(f"reranker: {target}", err=True)
 
 
 def _about(path: Path, *, verify: bool | None = None) -> dict[str, Any]:
