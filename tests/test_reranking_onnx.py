@@ -99,10 +99,10 @@ def both(request, tmp_path_factory):
     """A trained folder and what it was exported to."""
     folder = tmp_path_factory.mktemp("models")
     trained = write_reranker(folder / request.param, request.param, PairsConfig(nil=True, context=40))
-    run = CliRunner().invoke(app, ["export", str(trained), "--output", str(folder / "exported"), "--int8"])
+    run = CliRunner().invoke(app, ["export", str(trained), "--int8"])
     assert run.exit_code == 0, run.output
     assert all(part in run.output for part in ("fp32: logits differ by up to", "rank correlation"))
-    return trained, folder / "exported"
+    return trained, folder / f"{request.param}-onnx"
 
 
 @pytest.fixture(scope="module")

@@ -1054,6 +1054,14 @@ def test_the_command(plain, tmp_path):
     assert ended.startswith("training: ran to its end, ")
     assert good.startswith("accuracy on ")
     assert "loss" in result.stderr
+    about = json.loads((tmp_path / "models" / "small" / "manifest.json").read_text())
+    said = CliRunner().invoke(app, ["info", "models/small"])
+    assert said.exit_code == 0, said.output
+    assert said.stdout.startswith("reranker small  (")
+    assert f"base model: {about['config']['trainer']['model']}" in said.stdout
+    assert good in said.stdout
+    plainly = CliRunner().invoke(app, ["info", "models/small", "--json", "--verify"])
+    assert json.loads(plainly.stdout)["validation"] == about["validation"]
     assert "model: models/small" in result.stderr
     assert (tmp_path / "models" / "small" / "manifest.json").is_file()
     again = run("small.yaml")
