@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import time
 from pathlib import Path
 
 import pytest
@@ -410,3 +411,35 @@ def test_label_nested_without_end(tmp_path):
     for tag in ("Fragment", "Term"):
         path = written(tmp_path, PETS.replace(">Cats<", f">{f'<{tag}>' * 30_000}Cats{f'</{tag}>' * 30_000}<"))
         assert message(path) == f"{path}:16: elements nested more than 50 deep"
+
+
+def test_modifiers_that_make_codes_without_end(tmp_path):
+    many = [character(f"S{n}", str(c), "x") for n in range(9) for c in range(10)]
+    divided = category("Z00", "".join(f'<ModifiedBy code="S{n}"/>' for n in range(9)))
+    path = written(tmp_path, HEAD + "".join(many) + divided + TAIL)
+    line = HEAD.count("\n") + "".join(many).count("\n") + 1
+    assert message(path) == f"{path}:{line}: modifiers make more than 10000 codes of the class Z00"
+
+
+def test_classes_nested_without_end(tmp_path):
+    chain = "".join(category(f"A{n}", "", above=f"A{n - 1}") for n in range(1, 100))
+    path = written(tmp_path, HEAD + category("A0", "") + chain + TAIL)
+    assert message(path).endswith(": classes nested more than 50 deep")
+
+
+def test_many_classes_below_one(tmp_path):
+    many = "".join(f"<Class code='{n}'><SuperClass code='A'/></Class>" for n in range(40_000))
+    path = written(tmp_path, HEAD + category("A", "") + many + TAIL)
+    start = time.process_time()
+    assert len(parse(path)[0]) == 1
+    assert time.process_time() - start < 5
+
+
+def test_names_and_definitions_that_come_twice(tmp_path):
+    more = labelled("Feline") + labelled("Cat") + labelled("Meows.", "definition") + labelled("Purrs.", "definition")
+    concepts, report = parse(written(tmp_path, HEAD + category(" A00 ", more, "Cat") + category(" ", "", "Dog") + TAIL))
+    assert [(c.id, c.definition) for c in concepts] == [("A00", "Meows.")]
+    names = {n.text: n.scope for n in concepts[0].names}
+    assert sorted(names) == ["Cat", "Feline"]
+    assert sorted(names.values()) == ["exact", "preferred"]
+    assert report.skipped == {"further definition": 1, "class without a code": 1}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -455,7 +456,8 @@ def test_uses_of_designations(tmp_path):
         ("http://purl.obolibrary.org/obo/doid.owl", "cat", {}, "doid:cat"),
         ("urn:oid:2.16.840.1", "cat", {}, "2.16.840.1:cat"),
         (SCT, "7", {"systems": {SCT: "SCTID"}}, "SCTID:7"),
-        (SCT, "7", {"prefix": "SCTID"}, "SCTID:7"),
+        (SCT, "7", {"prefix": "X"}, "SNOMEDCT:7"),
+        ("http://x.org/unknown", "7", {"prefix": "X"}, "X:7"),
         (SCT, "7", {"prefix": "X", "systems": {SCT + "/": "SCTID"}}, "SCTID:7"),
         (None, "7", {"prefix": "PET"}, "PET:7"),
     ],
@@ -578,3 +580,75 @@ def test_bad_files(tmp_path):
     text = message(path)
     assert text.startswith(f"{path}: is a damaged gzip file: ")
     assert text.endswith("; fetch it again")
+
+
+def test_known_systems_keep_their_prefix(tmp_path):
+    umls = {"code": "umls", "valueCoding": {"system": "http://www.nlm.nih.gov/research/umls", "code": "C1"}}
+    named = {"code": "7", "display": "x", "property": [umls]}
+    one, two = (f"http://{host}.org/pets" for host in "ab")
+    path = written(tmp_path, system(named, url=one))
+    concepts, _ = parse(path, prefix="PET", properties={"umls": "xrefs"})
+    assert [(c.id, c.xrefs) for c in concepts] == [("PET:7", ["UMLS:C1"])]
+    written(tmp_path, bundle(system(named, url=one), system(named, url=two)))
+    assert message(path, prefix="PET") == (
+        f"{path}: entry[1].resource.concept[0]: no prefix is known for the system '{two}', "
+        f"and 'PET' is the prefix of '{one}'; set `systems: {{{two}: PREFIX}}`"
+    )
+
+
+@pytest.mark.parametrize(
+    "urls", [("http://x.org/LOINC", "http://loinc.org"), ("http://loinc.org", "http://x.org/LOINC")]
+)
+def test_guessed_prefix_that_is_a_known_one(tmp_path, urls):
+    path = written(tmp_path, bundle(*(system({"code": "7", "display": "x"}, url=url) for url in urls)))
+    assert message(path) == (
+        f"{path}: entry[1].resource.concept[0]: no prefix is known for the system 'http://x.org/LOINC', "
+        "and 'LOINC' is the prefix of 'http://loinc.org'; set `systems: {http://x.org/LOINC: PREFIX}`"
+    )
+
+
+def test_values_of_properties(tmp_path):
+    values = [{"valueInteger": 3}, {"valueDecimal": 0.5}, {"valueString": " "}, {"valueBoolean": True}]
+    properties = [{"code": "p", **value} for value in values] + [{"code": "replacedBy", "valueCode": ""}]
+    path = written(tmp_path, system({"code": "7", "display": "x", "property": properties}))
+    concepts, report = parse(path, properties={"p": "types"})
+    assert concepts == [RawConcept("SNOMEDCT:7", [RawName("x", "en", "preferred")], types=["3", "0.5"])]
+    assert report.skipped == {"property without a value that xnorm reads": 3}
+    assert report.examples["property without a value that xnorm reads"][0] == "concept[0].property[2]"
+    written(tmp_path, system({"code": "7", "property": [{"code": "p", "valueInteger": True}]}))
+    problem = "concept[0].property[0].valueInteger: expected a number, found a boolean"
+    assert message(path, properties={"p": "types"}) == f"{path}: {problem}"
+
+
+def test_what_is_not_whole_is_counted(tmp_path):
+    child = {"code": "child", "valueCode": "8"}
+    uses = [{"use": {"code": "definition"}, "language": "en", "value": "second"}]
+    one = {"code": "7", "display": "x", "definition": "first", "designation": uses, "property": [child]}
+    concepts, report = parse(written(tmp_path, system(one, content="fragment")))
+    assert concepts[0].definition == "first"
+    assert report.skipped == {
+        "code system that is not complete": 1,
+        "further definition": 1,
+        "child named by a property that no code system declares": 1,
+    }
+
+
+@pytest.mark.parametrize(
+    "resource",
+    [
+        {"resourceType": "A\nB", "url": "a\nb"},
+        {"resourceType": "CodeSystem", "url": "a\nb", "content": "x\ny"},
+        {"resourceType": "CodeSystem", "concept": [{"code": "a\nb"}]},
+        {"resourceType": "CodeSystem", "url": "a\nb/ ", "concept": [{"code": "1"}]},
+    ],
+)
+def test_message_is_one_line(tmp_path, resource):
+    assert "\n" not in message(written(tmp_path, resource))
+
+
+def test_key_twice_among_many(tmp_path):
+    keys = "".join(f'"{n}":0,' for n in range(50_000))
+    path = written(tmp_path, f'{{{keys}"last":1,"last":2}}')
+    start = time.process_time()
+    assert "key 'last' more than once in one object, with the values 1 and 2" in message(path)
+    assert time.process_time() - start < 5

@@ -651,3 +651,14 @@ def test_bad_files(tmp_path):
     )
     path = written(tmp_path, DESC.replace('"1.0"', '"1.0" encoding="shift-jis"'))
     assert "is in an encoding that cannot be read" in message(path)
+
+
+def test_tree_number_with_levels_without_end(tmp_path):
+    number = "C98" + ".1" * 100_000
+    path = written(tmp_path, DESC.replace("C98.100.250", number))
+    tracemalloc.start()
+    concepts, _ = parse(path, tree_depth=2)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert concepts[0].types == ["C", "C98", "G", "G97"]
+    assert peak < 50e6

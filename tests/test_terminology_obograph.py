@@ -400,3 +400,24 @@ def test_bad_files(tmp_path):
     text = message(path)
     assert text.startswith(f"{path}: is a damaged gzip file: ")
     assert text.endswith("; fetch it again")
+
+
+def test_ids_that_are_empty_and_unknown_types(tmp_path):
+    values = [{"pred": "http://www.geneontology.org/formats/oboInOwl#hasAlternativeId", "val": " "}]
+    nodes = [
+        {"id": " ", "type": "CLASS", "lbl": "x"},
+        {"id": "PET:1", "type": "KLASS", "lbl": "y"},
+        {"id": "PET:2", "type": "CLASS", "lbl": "z", "meta": {"basicPropertyValues": values}},
+    ]
+    path = written(tmp_path, graph(*nodes, edges=[{"sub": "PET:2", "pred": "is_a", "obj": " "}]))
+    concepts, report = parse(path, prefix="PET")
+    assert concepts == [RawConcept("PET:2", [RawName("z", "en", "preferred")])]
+    assert report.skipped == {"class without an id": 1, "node of an unknown type": 1}
+    assert report.examples == {"class without an id": ["graphs[0].nodes[0]"], "node of an unknown type": ["PET:1"]}
+
+
+def test_relation_that_is_not_one_line(tmp_path):
+    path = written(tmp_path, graph(edges=[{"sub": "a", "obj": "b", "pred": "a\npart"}]))
+    with pytest.raises(ConfigError, match=r"known: a part, is_a$|did you mean 'a part'\?$") as e:
+        parse(path, parents=["apart"])
+    assert "\n" not in str(e.value)

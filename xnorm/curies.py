@@ -49,7 +49,7 @@ _NAMESPACES = {
 }
 """Beginning of an IRI -> prefix."""
 
-# `HP_0000118`, `APOLLO_SV_00000032`; the second form is for local ids that are no numbers: `NCBITaxon_Union_0000005`
+# `HP_0000118`, `APOLLO_SV_00000032`; the second form is for local ids that are no numbers: `NCBITaxon_phylum`
 _OBO = re.compile(r"https?://purl\.obolibrary\.org/obo/(?:([A-Za-z]\w*)_(\d+)|([A-Za-z][A-Za-z0-9]*)_([^#/\s]+))")
 _CURIE = re.compile(r"[A-Za-z][\w.-]*:\S+")
 
@@ -59,13 +59,15 @@ class Systems:
 
     Args:
         given: prefix by `system` URL, which the user says.
-        default: prefix of all that are not given; None for the known ones, and the last part of the URL for others.
+        default: prefix of a system that is neither given nor known; None for the last part of its URL.
     """
 
     def __init__(self, given: Mapping[str, str], default: str | None = None) -> None:
         self._given = {_plain(system): prefix for system, prefix in given.items()}
         self._default = default
         self._seen: dict[str, str] = {}
+        self._by_prefix: dict[str, tuple[str, bool]] = {}
+        """Prefix -> URL of its first system, and whether the prefix is sure: given or known."""
 
     def curie(self, code: str, system: str | None) -> str:
         """Return the CURIE of a code; a code that is one, as in `HP:0000118`, stays as it is.
@@ -84,22 +86,23 @@ class Systems:
 
     def _prefix(self, system: str) -> str:
         url = _plain(system)
-        prefix = self._given.get(url) or self._default or _SYSTEMS.get(url)
-        if prefix is None:
-            prefix = re.split("[/:#]", url)[-1].removesuffix(".owl")
-            same = next((s for s, p in self._seen.items() if p == prefix and _plain(s) != url), None)
-            if same is not None or not prefix:
-                taken = "" if same is None else f", and '{prefix}' is the prefix of '{same}'"
-                raise ValueError(
-                    f"no prefix is known for the system '{system}'{taken}; set `systems: {{{url}: PREFIX}}`"
-                )
+        prefix = self._given.get(url) or _SYSTEMS.get(url)
+        sure = prefix is not None
+        prefix = prefix or self._default or re.split("[/:#]", url)[-1].removesuffix(".owl")
+        other, other_sure = self._by_prefix.setdefault(prefix, (url, sure))
+        if not prefix or (other != url and not (sure and other_sure)):
+            unknown = other if sure else url
+            taken = f", and '{prefix}' is the prefix of '{url if sure else other}'" if prefix else ""
+            raise ValueError(
+                f"no prefix is known for the system '{unknown}'{taken}; set `systems: {{{unknown}: PREFIX}}`"
+            )
         self._seen[system] = prefix
         return prefix
 
 
 def _plain(system: str) -> str:
     """Return a system's URL without a version and a slash at its end."""
-    return system.partition("|")[0].strip().rstrip("/#")
+    return " ".join(system.partition("|")[0].split()).rstrip("/#")
 
 
 class Namespaces:

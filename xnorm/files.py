@@ -10,6 +10,7 @@ import io
 import json
 import sys
 import zlib
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -138,8 +139,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """Return the object of these pairs; no key may come twice."""
     found = dict(pairs)
     if len(found) < len(pairs):
-        keys = [key for key, _ in pairs]
-        key = next(key for key in keys if keys.count(key) > 1)
+        key = Counter(key for key, _ in pairs).most_common(1)[0][0]
         values = " and ".join(f"{value!r:.40}" for k, value in pairs if k == key)
         raise ValueError(f"key {key!r:.60} more than once in one object, with the values {values:.120}")
     return found

@@ -89,14 +89,14 @@ class JsonObject:
             at = at._outer
         return ".".join(reversed(parts))
 
-    def take(self, key: str, kind: type, expected: str) -> Any:
+    def take(self, key: str, kind: type | tuple[type, ...], expected: str) -> Any:
         """Return the value of a key, or None.
 
         Raises:
             DataError: the value is of another kind, here and in the methods below.
         """
         value = self.values.get(key)
-        if value is None or isinstance(value, kind):
+        if value is None or (isinstance(value, kind) and (kind is bool or not isinstance(value, bool))):
             return value
         raise self.wrong(key, expected, value)
 

@@ -37,7 +37,9 @@ _INLINE = {"Term", "Reference"}
 _EMPTY_BRACKETS = re.compile(r"\(\s*\)|\[\s*\]")
 _ICD_CATEGORY = re.compile(r"[A-Z]\d\d")
 _DEPTH = 50
-"""How deep elements of a label may be nested."""
+"""How deep elements of a label, and classes, may be nested."""
+_DIVIDED = 10_000
+"""How many codes modifiers may make of one class; two digits, as in ICD-10, make some hundred."""
 
 
 class ClamlConfig(SourceConfig):
@@ -103,7 +105,7 @@ class _Class:
     line: int
     types: list[str]
     parents: list[str]
-    children: list[str]
+    children: dict[str, None]
     modified_by: list[_ModifiedBy]
     excluded: set[str]
     names: _Names
@@ -163,7 +165,7 @@ class ClamlParser(Parser):
                     self._report.version = element.get("version") or element.get("date")
                 case "ModifierClass":
                     self._add_character(part)
-                case "Class" if element.get("code"):
+                case "Class" if element.get("code", "").strip():
                     one = self._class(part)
                     self._classes.setdefault(one.code, one)
                     yield one
@@ -173,7 +175,7 @@ class ClamlParser(Parser):
                     self._report.skip(f"element <{tag}>, which xnorm does not read", part.line)
 
     def _class(self, part: Part) -> _Class:
-        element, code = part.element, part.element.get("code", "")
+        element, code = part.element, part.element.get("code", "").strip()
         for child in element:
             if child.tag not in _IN_A_CLASS:
                 self._report.skip(f"element <{child.tag}>, which xnorm does not read", code)
@@ -187,7 +189,7 @@ class ClamlParser(Parser):
             part.line,
             [t for t in types if t],
             _codes(element, "SuperClass"),
-            _codes(element, "SubClass"),
+            dict.fromkeys(_codes(element, "SubClass")),
             [_modified_by(m) for m in element.iterfind("ModifiedBy") if m.get("code")],
             set(_codes(element, "ExcludeModifier")),
             self._names(element, part.line, code),
@@ -214,17 +216,20 @@ class ClamlParser(Parser):
                 continue
             for label in rubric.iterfind("Label"):
                 lang = label.get(_LANG) or self._lang
-                if kind == "definition":
-                    names.definition = names.definition or self._text(label, line, references=True) or None
-                elif text := self._text(label, line):
+                text = self._text(label, line, references=kind == "definition")
+                if kind == "definition" and names.definition and text:
+                    self._report.skip("further definition", where)
+                elif kind == "definition":
+                    names.definition = text or None
+                elif text:
                     self._put(names, kind, text, lang)
         return names
 
     def _put(self, names: _Names, kind: str, text: str, lang: str) -> None:
         if kind in self.config.rubrics:
             names.others.append(RawName(text, lang, self.config.rubrics[kind]))
-        else:
-            (names.long if kind == "preferredLong" else names.short).setdefault(lang, text)
+        elif (names.long if kind == "preferredLong" else names.short).setdefault(lang, text) != text:
+            names.others.append(RawName(text, lang, "exact"))
 
     def _text(self, label: Element, line: int, *, references: bool = False) -> str:
         """Return a label in one line; as a name it goes without the codes that it refers to."""
@@ -238,8 +243,8 @@ class ClamlParser(Parser):
         """Make sure that a class and the class above it know of each other."""
         for code, one in self._classes.items():
             for parent in one.parents:
-                if parent in self._classes and code not in self._classes[parent].children:
-                    self._classes[parent].children.append(code)
+                if parent in self._classes:
+                    self._classes[parent].children[code] = None
         for code, one in self._classes.items():
             for child in (self._classes[c] for c in one.children if c in self._classes):
                 if not child.parents:
@@ -253,6 +258,8 @@ class ClamlParser(Parser):
             one = self._classes[one.parents[0]]
             seen.add(one.code)
             found.append(one)
+            if len(found) > _DEPTH:
+                raise DataError(f"classes nested more than {_DEPTH} deep", path=self.config.path, line=one.line)
         return found
 
     def _divisions(self, one: _Class) -> list[_ModifiedBy]:
@@ -271,6 +278,9 @@ class ClamlParser(Parser):
         stems: list[tuple[str, _Names, set[tuple[str, str]]]] = [(one.code, names, set())]
         for division in self._divisions(one):
             characters = self._applicable(division, one.code)
+            if len(stems) * len(characters) > _DIVIDED:
+                problem = f"modifiers make more than {_DIVIDED} codes of the class {one.code}"
+                raise DataError(problem, path=self.config.path, line=one.line)
             grown = []
             for stem, stem_names, before in stems:
                 for character in characters:
@@ -308,7 +318,7 @@ class ClamlParser(Parser):
 
 
 def _codes(element: Element, tag: str) -> list[str]:
-    return [code for code in (child.get("code", "") for child in element.iterfind(tag)) if code]
+    return [code for code in (child.get("code", "").strip() for child in element.iterfind(tag)) if code]
 
 
 def _modified_by(element: Element) -> _ModifiedBy:

@@ -48,6 +48,7 @@ _PROPERTY_URI = "http://hl7.org/fhir/concept-properties#"
 _RETIRED = {"retired", "inactive", "withdrawn", "obsolete", "rejected", "entered-in-error"}
 _OF_IDS = ("parents", "children", "replaced_by", "alt_ids")
 _VALUES = ("valueCode", "valueString", "valueDateTime")
+_NUMBERS = ("valueInteger", "valueDecimal")
 _EXPAND = "expand it on a terminology server ($expand) and read the answer"
 
 
@@ -158,8 +159,9 @@ class FhirParser(Parser):
 
     def _leave(self, what: str, resource: JsonObject, fix: str | None) -> None:
         """Note something that cannot be read."""
-        name = resource.string("url") or resource.string("id")
-        self._report.skip(what, name)
+        what = " ".join(what.split())
+        name = " ".join((resource.string("url") or resource.string("id") or "").split())
+        self._report.skip(what, name or None)
         self._unread.append((f"{what} ({name})" if name else what, fix))
 
     def _code_system(self, resource: JsonObject) -> Iterator[RawConcept]:
@@ -169,10 +171,12 @@ class FhirParser(Parser):
             content = resource.string("content") or "not said"
             self._leave(f"code system without codes (content: {content})", resource, None)
             return
+        if resource.string("content") in ("fragment", "example"):
+            self._report.skip("code system that is not complete", system)
         about = self._list(resource, system, resource)
         if "children" in about.roles.values():
             for item, identifier, _ in self._walk(resource, "concept", about):
-                for child in self._facts(item, about).get("children", ()):
+                for child in self._facts(item, about, counted=False).get("children", ()):
                     about.parents.setdefault(child, []).append(identifier)
         for item, identifier, parent in self._walk(resource, "concept", about, forget=True):
             yield from self._concept(item, about, identifier, parent)
@@ -253,6 +257,8 @@ class FhirParser(Parser):
             self._report.skip("code that only groups others", identifier)
             return
         names, definition = self._names(item, about)
+        if said.get("children") and not about.parents:
+            self._report.skip("child named by a property that no code system declares", identifier)
         parents = [] if parent is None else [parent]
         yield RawConcept(
             identifier,
@@ -260,7 +266,7 @@ class FhirParser(Parser):
             types=said.get("types", []),
             xrefs=said.get("xrefs", []),
             parents=list(dict.fromkeys(parents + said.get("parents", []) + about.parents.get(identifier, []))),
-            definition=item.string("definition") or definition,
+            definition=definition,
             line=item.line,
             alt_ids=said.get("alt_ids", []),
             retired=item.boolean("inactive") or self._is_retired(said),
@@ -274,7 +280,7 @@ class FhirParser(Parser):
         deprecated = "deprecated" in statuses or any(map(_holds, said.get("deprecated", ())))
         return deprecated and self.config.deprecated == "retire"
 
-    def _facts(self, item: JsonObject, about: _List) -> dict[Role, list[Any]]:
+    def _facts(self, item: JsonObject, about: _List, *, counted: bool = True) -> dict[Role, list[Any]]:
         """Return what the properties of a code say."""
         said: dict[Role, list[Any]] = {}
         for prop in item.objects("property"):
@@ -283,24 +289,32 @@ class FhirParser(Parser):
                 about.roles[code] = self._roles.get(_letters(code))
             role = about.roles[code]
             if role is not None:
-                said.setdefault(role, []).extend(self._value(prop, role, item.string("system") or about.system))
+                values = [v for v in self._value(prop, role, item.string("system") or about.system) if v != ""]
+                said.setdefault(role, []).extend(values)
+                if counted and not values:
+                    self._report.skip("property without a value that xnorm reads", prop.place)
         return said
 
     def _value(self, prop: JsonObject, role: Role, system: str | None) -> list[Any]:
         """Return the value of a property, in a list; an id if the role wants one."""
         coding = prop.object("valueCoding")
         if coding is not None:
-            code = coding.required("code")
+            code = coding.required("code").strip()
             plain = role in ("types", "status")
             return [code if plain else self._identify(code, coding.string("system") or system, prop)]
-        text = next((text for key in _VALUES if (text := prop.string(key))), None)
-        if text is None:
-            return [prop.boolean("valueBoolean")] if role in ("inactive", "deprecated", "abstract") else []
-        return [self._identify(text, system, prop) if role in _OF_IDS else text]
+        text = next((text for key in _VALUES if (text := (prop.string(key) or "").strip())), None)
+        if text is None and role == "types":
+            number = next((n for key in _NUMBERS if (n := prop.take(key, (int, float), "a number")) is not None), None)
+            text = None if number is None else str(number)
+        if text is not None:
+            return [self._identify(text, system, prop) if role in _OF_IDS else text]
+        if role in ("inactive", "deprecated", "abstract"):
+            return [prop.boolean("valueBoolean")]
+        return []
 
     def _names(self, item: JsonObject, about: _List) -> tuple[list[RawName], str | None]:
         """Return the names of a code, and the definition if it has one among them."""
-        display, definition = item.string("display"), None
+        display, definition = item.string("display"), item.string("definition") or None
         names = [] if display is None else [RawName(display, about.lang, "preferred")]
         for designation in item.objects("designation"):
             text, lang = designation.required("value"), designation.string("language") or about.lang
@@ -322,7 +336,7 @@ class FhirParser(Parser):
 
     def _identify(self, code: str | None, system: str | None, at: JsonObject) -> str:
         """Return the CURIE of a code, empty for none."""
-        code = (code or "").strip()
+        code = " ".join((code or "").split())
         try:
             return code and self._systems.curie(code, system)
         except ValueError as e:

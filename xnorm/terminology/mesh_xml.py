@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import accumulate
+from itertools import accumulate, islice
 from pathlib import Path
 from typing import ClassVar
 from xml.etree.ElementTree import Element
@@ -196,7 +196,7 @@ class MeshXmlParser(Parser):
     def _plant(self, concept: RawConcept, record: Element, trees: _Trees) -> list[str]:
         """Give a descriptor its types, put it into the trees, and return its tree numbers."""
         numbers = [n for n in map(text_of, record.iterfind("TreeNumberList/TreeNumber")) if n]
-        levels = (level for number in numbers for level in _levels(number)[: self.config.tree_depth])
+        levels = (level for number in numbers for level in _levels(number, self.config.tree_depth))
         concept.types = trees.types[concept.id] = list(dict.fromkeys(levels))
         trees.heading.update(dict.fromkeys(numbers, concept.id))
         return numbers
@@ -335,9 +335,9 @@ class _Record:
                 self.report.skip(f"element <{child.tag}>, which xnorm does not read", self.ui)
 
 
-def _levels(number: str) -> list[str]:
-    """Return what stands above a tree number, and itself: C, C14, C14.280 for C14.280."""
-    return [number[0], *accumulate(number.split("."), "{}.{}".format)]
+def _levels(number: str, depth: int) -> list[str]:
+    """Return the first levels of a tree number: C, C14, C14.280 for C14.280 and three."""
+    return [number[0], *islice(accumulate(number.split("."), "{}.{}".format), depth - 1)]
 
 
 def _split(text: str) -> tuple[str, str]:

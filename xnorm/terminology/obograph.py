@@ -28,6 +28,7 @@ _SCOPES = {
     "hasRelatedSynonym": "related",
 }
 _RELATIONS = {"part_of": "BFO:0000050"}
+_KINDS = ("CLASS", "INDIVIDUAL", "PROPERTY")
 
 
 class ObographConfig(SourceConfig):
@@ -101,10 +102,10 @@ class ObographParser(Parser):
         parents: dict[str, list[str]] = defaultdict(list)
         for graph in graphs:
             for edge in graph.objects("edges", forget=True):
-                relation = self._curies.curie(edge.required("pred"))
+                relation = " ".join(self._curies.curie(edge.required("pred")).split())
                 relations.add(relation)
-                if relation in wanted:
-                    parents[self._id(edge.required("sub"))].append(self._id(edge.required("obj")))
+                if relation in wanted and (above := edge.required("obj").strip()):
+                    parents[self._id(edge.required("sub"))].append(self._id(above))
         for relation, name in wanted.items():
             if relation not in relations:
                 self._refuse("parents", f"no edge has the relation '{name}'", name, relations)
@@ -118,7 +119,13 @@ class ObographParser(Parser):
         iri, kind = node.required("id"), node.string("type")
         if kind is None:  # a class of another ontology that an edge leads to, and no more
             report.skip("node without a type", iri)
-        return self._id(iri) if kind == "CLASS" else None
+        elif kind not in _KINDS:
+            report.skip("node of an unknown type", iri)
+        elif kind == "CLASS" and not iri.strip():
+            report.skip("class without an id", node.place)
+        elif kind == "CLASS":
+            return self._id(iri)
+        return None
 
     def _concept(self, node: JsonObject, identifier: str, report: SourceReport) -> RawConcept:
         concept = RawConcept(identifier)
@@ -154,7 +161,7 @@ class ObographParser(Parser):
 
     def _add_value(self, concept: RawConcept, value: JsonObject) -> None:
         """Take a property value, if it is one of those that say something of the concept."""
-        predicate, text = self._curies.curie(value.required("pred")), value.string("val")
+        predicate, text = self._curies.curie(value.required("pred")), (value.string("val") or "").strip()
         if not text:
             return
         if predicate == "oboInOwl:hasAlternativeId":
@@ -167,7 +174,7 @@ class ObographParser(Parser):
             concept.names.append(RawName(text, value.string("lang") or self.config.lang, "preferred"))
 
     def _id(self, iri: str) -> str:
-        return self.curie(self._curies.curie(iri.strip()))
+        return self.curie(self._curies.curie(" ".join(iri.split())))
 
     def _short(self, iri: str) -> str:
         """Return what a synonym type is called: `layperson` for `http://purl.obolibrary.org/obo/hp#layperson`."""
