@@ -12,6 +12,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from conftest import write_terminology
+from test_reranking_cross_encoder import found_of
 from tiny_transformers import TOKENS, make_model, tokenizers, torch, transformers
 from typer.testing import CliRunner
 
@@ -55,12 +56,6 @@ FRAMES = {
     "xlm-roberta": ("<s> $A </s>", "<s> $A </s> </s> $B </s>", ("<s>", "</s>"), INPUTS[:2]),
 }
 CALIBRATION = {"temperature": 1.7, "prior": 0.2, "nil": 0.15}
-
-
-def found_of(concepts):
-    concepts = np.array(concepts, np.int32)
-    scores = np.where(concepts >= 0, 0.9 - 0.1 * np.arange(concepts.shape[1]), -np.inf).astype(np.float32)
-    return Candidates(concepts, scores, np.where(concepts >= 0, 0, -1).astype(np.int32))
 
 
 def write_reranker(folder, kind, pairs):

@@ -102,7 +102,7 @@ def fit_calibration(
     Args:
         logits, scores, hits: shape (mentions, k).
         nil: shape (mentions,); -inf where the model has no such choice.
-        is_nil: shape (mentions,), which mentions have no gold at all.
+        is_nil: shape (mentions,), for which mentions NIL is right: no candidate that was looked at is gold.
     """
     gold = hits & np.isfinite(logits)
     target = np.concatenate([gold, (is_nil & np.isfinite(nil) & ~gold.any(axis=1))[:, None]], axis=1).astype(float)

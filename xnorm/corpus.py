@@ -135,11 +135,7 @@ class Corpus:
     @property
     def units(self) -> list[str]:
         """What each of `mentions` is drawn with: its part and document, or itself where it stands in none."""
-        return [
-            f"{part}/{m.id if m.document is None else m.document}"
-            for part, mentions in self.parts.items()
-            for m in mentions
-        ]
+        return [f"{part}/{_unit(m)}" for part, mentions in self.parts.items() for m in mentions]
 
 
 def missing_files(config: CorpusConfig, but: Collection[Path] = ()) -> list[str]:

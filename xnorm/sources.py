@@ -15,7 +15,7 @@ from xnorm.errors import ConfigError, DataError
 from xnorm.registry import find_component
 from xnorm.tables import CONCEPTS, NAMES, RETIRED, Terminology
 from xnorm.terminology.base import Parser, RawConcept, RawName, SourceConfig, SourceReport
-from xnorm.text import clean, lang_code
+from xnorm.text import clean, lang_code, main_lang
 from xnorm.types import SCOPES
 
 __all__ = ["Filters", "Report", "TerminologyConfig", "read_terminology"]
@@ -131,7 +131,7 @@ class _LangFilter:
         self.wanted = None if wanted is None else {lang_code(w) for w in wanted}
 
     def __call__(self, lang: str) -> bool:
-        return self.wanted is None or lang in self.wanted or lang.partition("-")[0] in self.wanted
+        return self.wanted is None or lang in self.wanted or main_lang(lang) in self.wanted
 
 
 class _Preferred(NamedTuple):

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field
 
 from xnorm.cleanup.base import Cleanup, CleanupConfig, Parts, StageReport, each
 from xnorm.tables import Terminology
-from xnorm.text import lang_code
+from xnorm.text import lang_code, main_lang
 from xnorm.types import Mention
 
 __all__ = ["Languages", "LanguagesConfig"]
@@ -33,7 +33,7 @@ class Languages(Cleanup):
 
         def change(mention: Mention) -> Mention | None:
             lang = lang_code(mention.lang or "")
-            hits = wanted & {lang, lang.partition("-")[0]}
+            hits = wanted & {lang, main_lang(lang)}
             met.update(hits)
             if not hits:
                 report.drop(f"language {lang}" if mention.lang else "without a language", mention.text)
