@@ -163,7 +163,7 @@ def test_overlay(source):
     ]
     # a name for a retired id goes to what replaced it, and is no main name there
     assert names(terminology, "PET:1")[1:] == [("Hund", "de", "exact", "de")]
-    assert (terminology["PET:2"].types, terminology["PET:2"].xrefs) == (("mammal",), ("UMLS:C1",))
+    assert (terminology["PET:2"].types, terminology["PET:2"].xrefs) == (("mammal",), ("UMLS:C1", "X:1"))
     assert report.sources[1].skipped == {"names for an id that no earlier source has": 1}
     assert report.sources[1].examples == {"names for an id that no earlier source has": ["PET:404"]}
 
@@ -286,7 +286,6 @@ def test_fingerprint_differs_on_any_change(source):
         {"types": ["mammal", "pet"]},
         {"xrefs": ["UMLS:C2"]},
         {"parents": []},
-        {"definition": ""},
         {"definition": "Says meow."},
         {"alt_ids": []},
     ]
@@ -335,3 +334,47 @@ def test_names_for_an_id_that_was_replaced_twice_reach_the_living_concept(source
     terminology, report = join(given, laid)
     assert ("minou", "fr", "exact", "french") in names(terminology, "PET:2")
     assert not report.sources[1].skipped
+
+
+def test_ids_that_collide_are_counted(source):
+    others = [{"id": "PET:2", "name": "Catapult"}, {"id": "PET:3", "name": "Bird"}]
+    terminology, report = join(source("pets", PETS), source("siege", others))
+    assert terminology["PET:2"].name == "cat"
+    assert (report.merged_concepts, report.named_differently) == (1, 1)
+    assert report.named_differently_examples == ["PET:2: 'cat', 'Catapult'"]
+    _, report = join(source("pets", PETS), source("siege", others, overlay=True))
+    assert report.named_differently == 0
+
+
+def test_ids_are_translated_by_a_mapping(source, tmp_path):
+    (tmp_path / "map.csv").write_text("theirs,ours\nK:1,PET:2\n", encoding="utf-8")
+    records = [{"id": "K:1", "name": "Katze", "parents": ["K:2"]}, {"id": "K:2", "name": "Hund"}]
+    mapping = {"type": "table", "path": str(tmp_path / "map.csv"), "columns": {"source": "theirs", "target": "ours"}}
+    terminology, report = join(source("pets", PETS), source("katzen", records, lang="de", overlay=True, map=mapping))
+    assert ("Katze", "de", "preferred", "katzen") in names(terminology, "PET:2")
+    assert terminology["PET:2"].xrefs == ("UMLS:C1", "K:1")
+    assert report.sources[1].skipped == {"concept without a target in the mapping": 1}
+    assert report.sources[1].mapping["rows"] == 1
+    assert str(tmp_path / "map.csv") in report.sources[1].files
+
+
+def test_equivalent_concepts_are_merged_if_wanted(source):
+    other = [{"id": "ZOO:7", "name": "Felis", "xrefs": ["PET:2"]}]
+    sources = [source("pets", PETS), source("zoo", other)]
+    assert len(join(*sources)[0]) == 3
+    terminology, report = read_terminology(TerminologyConfig(sources=sources, merge={}))
+    assert len(terminology) == 2
+    assert ("Felis", "en", "exact", "zoo") in names(terminology, "PET:2")
+    assert terminology.resolve("ZOO:7") == ("PET:2",)
+    assert report.merge.groups == 1
+    assert report.as_dict()["merge"]["by_sources"] == {"pets + zoo": 1}
+
+
+def test_homonyms_are_told_apart_if_wanted(source):
+    records = [
+        {"id": "X:1", "name": "Cold", "types": ["disease"]},
+        {"id": "X:2", "name": "Cold", "types": ["sensation"]},
+    ]
+    terminology, _ = read_terminology(TerminologyConfig(sources=[source("colds", records)], homonyms="qualify"))
+    assert [terminology[i].name for i in ("X:1", "X:2")] == ["Cold (disease)", "Cold (sensation)"]
+    assert [n[0] for n in names(terminology, "X:1")] == ["Cold (disease)", "Cold"]

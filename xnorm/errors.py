@@ -44,7 +44,8 @@ class DataError(XnormError):
         self, problem: str, *, path: str | Path | None = None, line: int | None = None, fix: str | None = None
     ) -> None:
         where = "" if path is None else f"{path}: " if line is None else f"{path}:{line}: "
-        super().__init__(where + problem + (f"; {fix}" if fix else ""))
+        # values out of a file may hold line ends
+        super().__init__(" ".join((where + problem + (f"; {fix}" if fix else "")).splitlines()))
 
 
 class ArtifactError(XnormError):

@@ -20,7 +20,8 @@ from xnorm.errors import ConfigError, MissingExtraError
 __all__ = ["did_you_mean", "find_component", "list_components", "require"]
 
 SEAMS = {
-    "terminology": "Parser",
+    "terminology": "ColumnParser",
+    "mappings": "MappingReader",
     "corpora": "Reader",
     "cleanup": "Cleanup",
     "encoders": "Encoder",

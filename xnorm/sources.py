@@ -2,36 +2,27 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, NamedTuple
-
-import pyarrow as pa
+from pathlib import Path
+from typing import Any, Literal
 
 from xnorm.artifact import sha256_file
+from xnorm.columns import Facts
 from xnorm.config import SourceSpec, StrictModel
 from xnorm.errors import ConfigError, DataError
+from xnorm.homonyms import qualify_homonyms
+from xnorm.joining import Joiner
+from xnorm.mapped_sources import map_facts
+from xnorm.mapping import read_mapping
+from xnorm.mappings.base import MappingConfig
+from xnorm.merging import MergeConfig, MergeReport, merge_equivalent
 from xnorm.registry import find_component
-from xnorm.tables import CONCEPTS, NAMES, RETIRED, Terminology
-from xnorm.terminology.base import Parser, RawConcept, RawName, SourceConfig, SourceReport
-from xnorm.text import clean, lang_code, main_lang
+from xnorm.tables import Terminology
+from xnorm.terminology.base import ColumnParser, Filters, SourceConfig, SourceReport
 from xnorm.types import SCOPES
 
 __all__ = ["Filters", "Report", "TerminologyConfig", "read_terminology"]
-
-
-class Filters(StrictModel):
-    """What to keep of all sources together; an absent filter keeps everything."""
-
-    langs: list[str] | None = None
-    """Languages of names; `pt` keeps `pt-br` too."""
-    types: list[str] | None = None
-    """Concept types; a concept with one of them stays."""
-    scopes: list[str] | None = None
-    """Scopes of names: preferred, exact, narrow, broad, related."""
-    sources: list[str] | None = None
-    """Names of sources whose names stay."""
 
 
 class TerminologyConfig(StrictModel):
@@ -41,6 +32,10 @@ class TerminologyConfig(StrictModel):
     """Earlier sources win: their preferred names, definitions and name order come first."""
     filters: Filters = Filters()
     """Filters over all sources."""
+    merge: MergeConfig | None = None
+    """Make one of concepts of different sources that are the same; default: ids alone say what is one concept."""
+    homonyms: Literal["keep", "qualify"] = "keep"
+    """Whether concepts that are called the same get a name with a qualifier: `Cold (disease)`, `Cold (sensation)`."""
 
 
 @dataclass(slots=True)
@@ -57,6 +52,14 @@ class Report:
     """Names that a concept already had in that language."""
     without_names: int = 0
     """Concepts left out because the filters left them no name."""
+    named_differently: int = 0
+    """Preferred names of an id that an earlier source names otherwise: two sources may mean two things by one id."""
+    named_differently_examples: list[str] = field(default_factory=list)
+    """The first of them: the id and both names."""
+    merge: MergeReport | None = None
+    """What `merge` made one, and what it did not."""
+    files: dict[str, dict[str, int | str]] = field(default_factory=dict)
+    """Size and checksum by path of the mappings by which it did."""
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
@@ -64,7 +67,7 @@ class Report:
         plain = asdict(self)
         for own, source in zip(plain["sources"], self.sources, strict=True):
             own["skipped"] = dict(source.skipped)
-        return plain
+        return {**plain, "merge": self.merge.as_dict() if self.merge else None}
 
 
 def read_terminology(config: TerminologyConfig) -> tuple[Terminology, Report]:
@@ -78,27 +81,60 @@ def read_terminology(config: TerminologyConfig) -> tuple[Terminology, Report]:
     """
     _check(config)
     report = Report()
-    builder = _Builder(config.filters, report)
+    joiner = Joiner(config.filters)
     for source in config.sources:
         assert isinstance(source, SourceConfig)
-        parser: Parser = find_component("terminology", source.type)(source)
         counts = _count_for(source)
         report.sources.append(counts)
-        builder.start(source, counts)
-        for raw in parser.read(counts):
-            builder.add(raw)
-        builder.finish()
-    terminology = builder.build()
+        parser: ColumnParser = find_component("terminology", source.type)(_pushed_down(source, config.filters))
+        joiner.start(source, counts, types=None if parser.filters_types else source.types)
+        for batch in _mapped(parser.columns(counts), source, counts):
+            joiner.add(batch)
+        joiner.finish()
+        counts.files |= _about_files(parser.paths())
+    _check_sources(config, [*joiner.words.sources.values])
+    terminology, outcome = joiner.build()
+    for key, value in asdict(outcome).items():
+        setattr(report, key, value)
     if not len(terminology):
         paths = ", ".join(counts.path for counts in report.sources)
         raise DataError(f"no concept with a name is left of {paths}", fix="look at the filters and the languages")
+    if config.merge is not None:
+        labels = [counts.source for counts in report.sources]
+        terminology, report.merge = merge_equivalent(terminology, config.merge, labels)
+        report.files = _about_files(m.path for m in config.merge.mappings if isinstance(m, MappingConfig))
+    if config.homonyms == "qualify":
+        terminology = qualify_homonyms(terminology)
     report.concepts, report.names = len(terminology), terminology.n_names
     report.retired = terminology.retired.num_rows
     return terminology, report
 
 
+def _mapped(batches: Iterator[Facts], source: SourceConfig, counts: SourceReport) -> Iterator[Facts]:
+    """Return the batches of a source with the ids that its mapping has for them."""
+    if source.map is None:
+        return batches
+    assert isinstance(source.map, MappingConfig)
+    mapping = read_mapping(source.map)
+    counts.mapping = mapping.report.as_dict()
+    counts.files |= _about_files([source.map.path])
+    return map_facts(batches, mapping, counts)
+
+
+def _about_files(paths: Iterable[Path]) -> dict[str, dict[str, int | str]]:
+    """Return what files can be known by again."""
+    return {str(path): {"bytes": path.stat().st_size, "sha256": sha256_file(path)} for path in paths}
+
+
+def _pushed_down(source: SourceConfig, filters: Filters) -> SourceConfig:
+    """Return a source that asks for no more than the filters over all sources let pass, for parsers that can look."""
+    keys = ("langs",) if source.overlay else ("langs", "types")
+    wanted = {key: getattr(filters, key) for key in keys if getattr(source, key) is None}
+    return source.model_copy(update={key: value for key, value in wanted.items() if value is not None})
+
+
 def _count_for(source: SourceConfig) -> SourceReport:
-    """Return the report of a source, with what its file can be known by again.
+    """Return the report of a source, with what its files can be known by again.
 
     Raises:
         DataError: there is no such file.
@@ -114,194 +150,22 @@ def _count_for(source: SourceConfig) -> SourceReport:
 def _check(config: TerminologyConfig) -> None:
     if not config.sources:
         raise ConfigError("terminology.sources: expected at least one source, found none")
-    labels = [s.label for s in config.sources if isinstance(s, SourceConfig)]
-    for wanted, known, key in (
-        (config.filters.scopes, SCOPES, "scopes"),
-        (config.filters.sources, labels, "sources"),
-    ):
-        for value in wanted or ():
-            if value not in known:
-                raise ConfigError(f"terminology.filters.{key}: unknown '{value}'; known: {', '.join(known)}")
+    for scope in config.filters.scopes or ():
+        if scope not in SCOPES:
+            raise ConfigError(f"terminology.filters.scopes: unknown '{scope}'; known: {', '.join(SCOPES)}")
+    # what vocabularies a source has, only reading it tells
+    if not any("vocabularies" in type(source).model_fields for source in config.sources):
+        _check_sources(config, [])
 
 
-class _LangFilter:
-    """Whether a language is wanted: `pt` takes `pt-br` too."""
+def _check_sources(config: TerminologyConfig, found: Sequence[str]) -> None:
+    """Refuse a filter that names a source which there is not.
 
-    def __init__(self, wanted: Sequence[str] | None) -> None:
-        self.wanted = None if wanted is None else {lang_code(w) for w in wanted}
-
-    def __call__(self, lang: str) -> bool:
-        return self.wanted is None or lang in self.wanted or main_lang(lang) in self.wanted
-
-
-class _Preferred(NamedTuple):
-    """A preferred name, and where it came from."""
-
-    text: str
-    source: int
-    """Place of the source in the config; two sources may have one label."""
-    record: int
-    """Place of the record in the source."""
-    line: int | None
-
-
-@dataclass(slots=True)
-class _Concept:
-    """A concept while it is put together."""
-
-    source: str
-    types: dict[str, None] = field(default_factory=dict)
-    xrefs: dict[str, None] = field(default_factory=dict)
-    parents: dict[str, None] = field(default_factory=dict)
-    definition: str | None = None
-    names: list[tuple[str, str, str, str]] = field(default_factory=list)
-    """(text, lang, scope, source)"""
-    seen: dict[tuple[str, str], int] = field(default_factory=dict)
-    """(text, lang) -> place in `names`"""
-    preferred: dict[str, _Preferred] = field(default_factory=dict)
-    """By language."""
-
-    @property
-    def display_name(self) -> str:
-        return next((text for text, _, scope, _ in self.names if scope == "preferred"), self.names[0][0])
-
-
-class _Builder:
-    """Collects raw concepts source by source."""
-
-    def __init__(self, filters: Filters, report: Report) -> None:
-        self.filters = filters
-        self.report = report
-        self.concepts: dict[str, _Concept] = {}
-        self.retired: dict[str, tuple[list[str], str | None, str]] = {}
-        self._merged: set[str] = set()
-        self._keep_lang = _LangFilter(filters.langs)
-        self._keep_scope = set(filters.scopes or SCOPES)
-
-    def start(self, source: SourceConfig, counts: SourceReport) -> None:
-        self.source, self.counts = source, counts
-        self._langs = _LangFilter(source.langs)
-        self._scopes = self._keep_scope & set(source.scopes or SCOPES)
-        if self.filters.sources is not None and source.label not in self.filters.sources:
-            self._scopes = set()
-
-    def finish(self) -> None:
-        # a table of translations may hold none yet
-        if not self.counts.read and not (self.source.overlay and self.counts.skipped):
-            raise DataError("holds no concept", path=self.source.path, fix="is it a file of this type, and whole?")
-
-    def add(self, raw: RawConcept) -> None:
-        self.counts.read += 1
-        if not raw.id.strip():
-            self.counts.skip("record without an id", raw.line)
-            return
-        if raw.retired:
-            self._retire(raw)
-            return
-        concept = self._overlaid(raw) if self.source.overlay else self._defined(raw)
-        if concept is not None:
-            for name in raw.names:
-                self._add_name(concept, raw, name)
-
-    def _retire(self, raw: RawConcept) -> None:
-        if not self.source.overlay:
-            name = clean(raw.names[0].text) if raw.names else None
-            self.retired.setdefault(raw.id, (raw.replaced_by, name, "obsolete"))
-
-    def _overlaid(self, raw: RawConcept) -> _Concept | None:
-        concept = self.concepts.get(raw.id)
-        if concept is None and raw.id in self.retired:
-            current, seen = raw.id, set[str]()
-            while current in self.retired and current not in seen and len(self.retired[current][0]) == 1:
-                seen.add(current)
-                current = self.retired[current][0][0]
-            concept = self.concepts.get(current)
-            if concept is not None:
-                raw.names = [RawName(n.text, n.lang, "exact" if n.scope == "preferred" else n.scope) for n in raw.names]
-        if concept is None:
-            self.counts.skip("names for an id that no earlier source has", raw.id)
-        return concept
-
-    def _defined(self, raw: RawConcept) -> _Concept | None:
-        for allowed in (self.source.types, self.filters.types):
-            if allowed is not None and not set(allowed) & set(raw.types):
-                self.counts.skip("concept of another type", raw.id)
-                return None
-        concept = self.concepts.get(raw.id)
-        if concept is None:
-            concept = self.concepts[raw.id] = _Concept(self.source.label)
-            self.counts.concepts += 1
-        elif concept.source != self.source.label:
-            self._merged.add(raw.id)
-        for own, new in ((concept.types, raw.types), (concept.xrefs, raw.xrefs), (concept.parents, raw.parents)):
-            own.update(dict.fromkeys(new))
-        concept.definition = concept.definition or raw.definition
-        for old in raw.alt_ids:
-            self.retired.setdefault(old, ([raw.id], None, "merged"))
-        return concept
-
-    def _add_name(self, concept: _Concept, raw: RawConcept, name: RawName) -> None:
-        text, lang, scope = clean(name.text), lang_code(name.lang), name.scope
-        if not text:
-            self.counts.skip("empty name", raw.line if raw.line is not None else raw.id)
-            return
-        wanted = self._scopes and self._keep_lang(lang) and self._langs(lang)
-        if wanted and scope == "preferred":  # a name that is filtered out anyway does not take the place of a later one
-            scope = self._preferred(concept, raw, text, lang)
-        if not wanted or scope not in self._scopes:
-            self.counts.skip("name filtered out")
-            return
-        at = concept.seen.setdefault((text, lang), len(concept.names))
-        if at < len(concept.names):
-            self.report.duplicate_names += 1
-            if scope == "preferred":
-                concept.names[at] = (text, lang, scope, concept.names[at][3])
-            return
-        concept.names.append((text, lang, scope, self.source.label))
-        self.counts.names += 1
-
-    def _preferred(self, concept: _Concept, raw: RawConcept, text: str, lang: str) -> str:
-        """Return the scope of a preferred name: a concept has one in a language, the first."""
-        new = _Preferred(text, len(self.report.sources), self.counts.read, raw.line)
-        old = concept.preferred.setdefault(lang, new)
-        if old.text == text:
-            return "preferred"
-        # one record may have two main labels in a language, two records of a source may not
-        duplicate = old.source == new.source and old.record != new.record
-        if duplicate and not self.source.overlay and self.source.duplicates == "error":
-            at = "" if old.line is None else f" (line {old.line})"
-            raise DataError(
-                f"duplicate id '{raw.id}': named {text!r} here and {old.text!r} before{at}",
-                path=self.source.path,
-                line=raw.line,
-                fix="mend the file, or set `duplicates: merge` to keep the second as a further name",
-            )
-        return "exact"
-
-    def build(self) -> Terminology:
-        ids = sorted((i for i, c in self.concepts.items() if c.names), key=str.encode)
-        self.report.merged_concepts = len(self._merged)
-        self.report.without_names = len(self.concepts) - len(ids)
-        kept = [self.concepts[i] for i in ids]
-        columns: dict[str, list[Any]] = defaultdict(list)
-        names: dict[str, list[Any]] = {column: [] for column in NAMES.names}
-        for row, (identifier, concept) in enumerate(zip(ids, kept, strict=True)):
-            columns["id"].append(identifier)
-            columns["name"].append(concept.display_name)
-            columns["first_name"].append(len(names["text"]))
-            for column in ("types", "xrefs", "parents"):
-                columns[column].append(list(getattr(concept, column)))
-            columns["definition"].append(concept.definition)
-            columns["source"].append(concept.source)
-            for text, lang, scope, source in concept.names:
-                for column, value in zip(NAMES.names, (row, text, lang, scope, source), strict=True):
-                    names[column].append(value)
-        retired = sorted((i for i in self.retired if i not in self.concepts), key=str.encode)
-        rows = [(i, *self.retired[i]) for i in retired]
-        return Terminology(
-            pa.table({c: pa.array(columns[c], CONCEPTS.field(c).type) for c in CONCEPTS.names}, CONCEPTS),
-            pa.table({c: pa.array(names[c], NAMES.field(c).type) for c in NAMES.names}, NAMES),
-            pa.table(
-                {c: pa.array([r[n] for r in rows], RETIRED.field(c).type) for n, c in enumerate(RETIRED.names)}, RETIRED
-            ),
-        )
+    Args:
+        found: what names are from, beside the sources of the config.
+    """
+    known = [*(s.label for s in config.sources if isinstance(s, SourceConfig)), *found]
+    for name in config.filters.sources or ():
+        if name not in known:
+            listed = ", ".join(dict.fromkeys(known[:12]))
+            raise ConfigError(f"terminology.filters.sources: unknown '{name}'; known: {listed}")

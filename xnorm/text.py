@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
 
 __all__ = [
+    "LangFilter",
     "clean",
     "cognate",
     "encodable",
@@ -21,6 +22,7 @@ __all__ = [
     "main_lang",
     "romanise_greek",
     "unspaced_letters",
+    "without_accents",
 ]
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b\u2028\u2029\u2060\ufeff\ud800-\udfff]+")
@@ -60,6 +62,20 @@ def lang_code(lang: str) -> str:
 def main_lang(code: str | None) -> str:
     """Return the language of a code without its region: `pt-br` is `pt`; none is an empty string."""
     return (code or "").partition("-")[0]
+
+
+class LangFilter:
+    """Whether a language is wanted: `pt` takes `pt-br` too; None takes every one.
+
+    Args:
+        wanted: codes in any form that `lang_code` knows.
+    """
+
+    def __init__(self, wanted: Iterable[str] | None) -> None:
+        self.wanted = None if wanted is None else {lang_code(w) for w in wanted}
+
+    def __call__(self, lang: str) -> bool:
+        return self.wanted is None or lang in self.wanted or main_lang(lang) in self.wanted
 
 
 def encodable(text: str) -> str:
@@ -124,6 +140,11 @@ def fold(text: str) -> str:
     else:
         folded = _NOT_WORD.sub(" ", text).strip()
     return folded or plain
+
+
+def without_accents(text: str) -> str:
+    """Return a text without accents and vowel points, in its own script: `ά` becomes `α`, `й` `и`."""
+    return text if text.isascii() else unicodedata.normalize("NFC", _ACCENT.sub("", unicodedata.normalize("NFD", text)))
 
 
 def romanise_greek(text: str) -> str:
