@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import json
 import math
@@ -12,7 +13,8 @@ import numpy as np
 import pytest
 from conftest import HashConfig, HashEncoder
 
-from xnorm.candidates.base import best_concepts, loose_candidates, score_by_names, top_k
+from xnorm.candidates import base
+from xnorm.candidates.base import Allowed, CandidateGenerator, best_concepts, loose_candidates, score_by_names, top_k
 from xnorm.config import CandidatesSpec, StrictModel
 from xnorm.errors import ArtifactError, ConfigError, DataError
 from xnorm.registry import find_component, list_components
@@ -111,31 +113,34 @@ def oracle_dense(mention, names):
     return list(map(float, encoder.encode(names) @ encoder.encode([mention])[0]))
 
 
-def by_concept(scores, terminology):
+def by_concept(scores, terminology, allowed=None):
     best = defaultdict(lambda: -math.inf)
-    for concept, score in zip(terminology.name_concept.tolist(), scores, strict=True):
-        if score is not None:
+    for name, (concept, score) in enumerate(zip(terminology.name_concept.tolist(), scores, strict=True)):
+        if score is not None and (allowed is None or allowed[name]):
             best[concept] = max(best[concept], score)
     return dict(best)
 
 
-def oracle(kind, mention, terminology):
-    """Return {concept row: score} of all concepts that match."""
-    names = terminology.name_texts()
+@functools.cache
+def name_scores(kind, mention, names):
+    return {"exact": oracle_exact, "tfidf": oracle_tfidf, "dense": oracle_dense}[kind](mention, names)
+
+
+def oracle(kind, mention, terminology, allowed=None):
+    """Return {concept row: score} of all concepts that match by one of their allowed names (default: all)."""
+    names = tuple(terminology.name_texts())
     if kind == "ensemble":
-        dense = by_concept(oracle_dense(mention, names), terminology)
-        tfidf = by_concept(oracle_tfidf(mention, names), terminology)
+        dense = by_concept(name_scores("dense", mention, names), terminology, allowed)
+        tfidf = by_concept(name_scores("tfidf", mention, names), terminology, allowed)
         return {c: (dense[c] + 0.6 * tfidf.get(c, 0.0)) / 1.6 for c in dense}
-    return by_concept(
-        {"exact": oracle_exact, "tfidf": oracle_tfidf, "dense": oracle_dense}[kind](mention, names), terminology
-    )
+    return by_concept(name_scores(kind, mention, names), terminology, allowed)
 
 
-def check(kind, terminology, generator, k):
+def check(kind, terminology, generator, k, allowed=None):
     found = generator.generate([Mention(m) for m in MENTIONS], k)
     assert found.concepts.shape == found.scores.shape == found.names.shape == (len(MENTIONS), k)
     for row, mention in enumerate(MENTIONS):
-        wanted = oracle(kind, mention, terminology)
+        wanted = oracle(kind, mention, terminology, allowed)
         ranked = sorted(wanted.items(), key=lambda item: (-round(item[1], 6), item[0]))[:k]
         size = int((found.concepts[row] >= 0).sum())
         assert size == len(ranked), mention
@@ -148,6 +153,10 @@ def check(kind, terminology, generator, k):
         assert np.isneginf(found.scores[row, size:]).all()
         for concept, name in zip(found.concepts[row, :size], found.names[row, :size], strict=True):
             assert terminology.name_concept[name] == concept
+            assert allowed is None or allowed[name]
+            if kind != "ensemble":
+                own = name_scores(kind, mention, tuple(terminology.name_texts()))[name]
+                assert own == pytest.approx(wanted[concept], abs=3e-6), mention
 
 
 @pytest.mark.parametrize("kind", [k for k in CONFIGS if k != "ensemble"])
@@ -161,6 +170,130 @@ def test_ensemble_is_what_brute_force_says(terminology):
     generator = make(terminology, **{**CONFIGS["ensemble"], "depth": 12})
     check("ensemble", terminology, generator, 12)
     check("ensemble", terminology, generator, 2)
+
+
+# --- filters: the same brute force, over the allowed names alone -------------------------------------------------
+
+
+def masks(terminology, seed):
+    """Yield arrays of allowed names: at random, of random concepts, of one concept, one name, none and all."""
+    rng = np.random.default_rng(seed)
+    yield rng.random(terminology.n_names) < rng.random()
+    yield (rng.random(len(terminology)) < rng.random())[terminology.name_concept]
+    yield terminology.name_concept == rng.integers(len(terminology))
+    yield np.arange(terminology.n_names) == rng.integers(terminology.n_names)
+    yield np.zeros(terminology.n_names, bool)
+    yield np.ones(terminology.n_names, bool)
+
+
+@pytest.fixture(params=["as it is", "copied", "picked"])
+def few(request, monkeypatch):
+    """Filters in all ways: by a copy of what is allowed, out of the whole, and as their width suggests."""
+    shares = {"as it is": base.FEW, "copied": 1.0, "picked": 0.0}
+    monkeypatch.setattr(base, "FEW", shares[request.param])
+
+
+@pytest.mark.usefixtures("few")
+@pytest.mark.parametrize("kind", CONFIGS)
+@pytest.mark.parametrize("seed", range(4))
+def test_filters_are_what_brute_force_says(kind, seed, terminology):
+    more = {"depth": 12} if kind == "ensemble" else {}
+    generator = make(terminology, **{**CONFIGS[kind], **more})
+    for allowed in masks(terminology, seed):
+        part = generator.restrict(Allowed(terminology, allowed))
+        for k in (1, 3, 12):
+            check(kind, terminology, part, k, allowed)
+    check(kind, terminology, generator, 3)  # which is as it was
+
+
+@pytest.mark.usefixtures("few")
+@pytest.mark.parametrize("kind", CONFIGS)
+def test_scores_of_given_concepts_obey_filters(kind, terminology):
+    generator = make(terminology, **CONFIGS[kind])
+    mentions = [Mention(m) for m in MENTIONS]
+    everything = np.tile(np.arange(len(terminology), dtype=np.int32), (len(MENTIONS), 1))
+    everything[:, ::5] = -1
+    for allowed in masks(terminology, 7):
+        scores, names = generator.restrict(Allowed(terminology, allowed)).score(mentions, everything)
+        has_name = np.isin(np.arange(len(terminology)), terminology.name_concept[allowed])
+        for row, mention in enumerate(MENTIONS):
+            wanted = oracle(kind, mention, terminology, allowed)
+            for concept in range(len(terminology)):
+                score, name = scores[row, concept], names[row, concept]
+                if concept % 5 == 0 or not has_name[concept]:
+                    assert (score, name) == (-math.inf, -1)
+                else:
+                    assert score == pytest.approx(wanted.get(concept, 0.0), abs=3e-6), (mention, concept)
+                    assert name == -1 or (allowed[name] and terminology.name_concept[name] == concept)
+
+
+@pytest.mark.usefixtures("few")
+@pytest.mark.parametrize("kind", CONFIGS)
+def test_steps_obey_filters(kind, terminology):
+    generator = make(terminology, **CONFIGS[kind])
+    allowed = np.arange(terminology.n_names) % 3 > 0
+    part = generator.restrict(Allowed(terminology, allowed))
+    mentions = [Mention(m) for m in MENTIONS]
+    steps = part.stages(part.represent(mentions), 5)
+    assert list(steps) == list(generator.stages(generator.represent(mentions), 5))
+    for step in steps.values():
+        assert allowed[step.names[step.names >= 0]].all()
+    last = part.generate(mentions, 5)
+    np.testing.assert_array_equal(steps[kind].concepts, last.concepts)
+    np.testing.assert_array_equal(steps[kind].scores, last.scores)
+
+
+@pytest.mark.usefixtures("few")
+@pytest.mark.parametrize("kind", CONFIGS)
+def test_ties_among_hundreds_of_allowed_concepts(kind, tmp_path):
+    path = tmp_path / "home.jsonl"
+    path.write_text("".join(json.dumps({"id": f"T:{i:04}", "name": "Home"}) + "\n" for i in range(400)))
+    terminology = read_terminology(TerminologyConfig(sources=[{"type": "jsonl", "path": str(path)}]))[0]
+    generator = make(terminology, **CONFIGS[kind])
+    for step in (2, 7, 399):
+        part = generator.restrict(Allowed(terminology, np.arange(400) % step == 1))
+        wanted = list(range(1, 400, step))
+        for k in (1, 5, 300):
+            found = part.generate([Mention("Home")], k).concepts[0].tolist()
+            assert found == (wanted + [-1] * k)[:k]
+
+
+@pytest.mark.usefixtures("few")
+@pytest.mark.parametrize("storage", ["float32", "float16", "int8"])
+def test_filters_leave_stored_vectors_as_they_are(storage, terminology, tmp_path):
+    generator = make(terminology, **CONFIGS["dense"], storage=storage)
+    generator.save(tmp_path)
+    generator = type(generator).load(generator.config, terminology, tmp_path)
+    mentions = [Mention(m) for m in MENTIONS]
+    whole = generator.generate(mentions, 12)
+    for concept in range(12):
+        part = generator.restrict(Allowed(terminology, terminology.name_concept == concept)).generate(mentions, 2)
+        np.testing.assert_allclose(part.scores[:, 0], whole.scores[whole.concepts == concept], atol=2e-6)
+        assert (part.concepts[:, 0] == concept).all()
+        assert (part.concepts[:, 1] == -1).all()
+
+
+def test_training_mentions_ask_for_an_allowed_concept_and_no_name(terminology, tmp_path):
+    path = tmp_path / "pairs.tsv"
+    path.write_text("text\tconcept_id\npump failure\tT:001\npump failure\tT:003\n", encoding="utf-8")
+    generator = make(terminology, type="exact", path=str(path))
+    german = np.array([lang == "de" for lang in terminology.names.column("lang").to_pylist()])
+    german &= terminology.name_concept == 2
+    part = generator.restrict(Allowed(terminology, german))
+    found = part.generate([Mention("pump failure"), Mention("Cardiomyopathy"), Mention("Kardiomyopathie")], 2)
+    assert found.concepts.tolist() == [[2, -1], [-1, -1], [2, -1]]
+    assert found.names[0, 0] == -1
+    scores, _ = part.score([Mention("pump failure")], np.array([[0, 2]], np.int32))
+    assert scores.tolist() == [[-math.inf, found.scores[0, 0]]]
+
+
+def test_a_generator_without_filters_says_so(terminology):
+    class Own(type(make(terminology, type="exact"))):
+        restrict = CandidateGenerator.restrict
+
+    own = Own.build(Holder(candidates={"type": "exact"}).candidates, terminology)
+    with pytest.raises(ConfigError, match="filters: generators of the type 'exact' have none; its class lacks"):
+        own.restrict(Allowed(terminology, np.ones(terminology.n_names, bool)))
 
 
 @pytest.mark.parametrize("kind", CONFIGS)

@@ -35,6 +35,7 @@ __all__ = [
     "CorpusSpec",
     "EncoderSpec",
     "InputPath",
+    "MappingSpec",
     "RerankerSpec",
     "SourceSpec",
     "StrictModel",
@@ -94,6 +95,7 @@ def _spec(seam: str) -> BeforeValidator:
 
 
 SourceSpec = Annotated[SerializeAsAny[ComponentConfig], _spec("terminology")]
+MappingSpec = Annotated[SerializeAsAny[ComponentConfig], _spec("mappings")]
 EncoderSpec = Annotated[SerializeAsAny[ComponentConfig], _spec("encoders")]
 CandidatesSpec = Annotated[SerializeAsAny[ComponentConfig], _spec("candidates")]
 RerankerSpec = Annotated[SerializeAsAny[ComponentConfig], _spec("reranking")]

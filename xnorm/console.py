@@ -133,8 +133,11 @@ def _lines(about: dict[str, Any]) -> list[tuple[str, str]]:
     ]
     if about["concepts_by_type"]:
         lines.append(("types", _counts(about["concepts_by_type"])))
+    if len(about["concepts_by_lang"]) > 1:
+        shares = {lang: f"{100 * n / about['concepts']:.1f} %" for lang, n in about["concepts_by_lang"].items()}
+        lines.append(("with a name in", ", ".join(f"{lang} {share}" for lang, share in list(shares.items())[:8])))
     if about["retired"]:
-        lines.append(("retired ids", f"{about['retired']:,}"))
+        lines.append(("retired ids", f"{about['retired']:,}: {_counts(about['retired_by_reason'])}"))
     for source in about["report"]["sources"]:
         version = f", {source['version']}" if source["version"] else ""
         lines.append(
@@ -142,10 +145,24 @@ def _lines(about: dict[str, Any]) -> list[tuple[str, str]]:
         )
         for reason, n in source["skipped"].items():
             lines.append(("", _counted("skipped", n, reason, source["examples"])))
+    lines += _joined(about["report"])
     lines.append(("candidates", _component(about["config"]["candidates"])))
     if about["reranker"]:
         lines.append(("reranker", _reranker(about["reranker"])))
     lines.append(("fingerprint", about["fingerprint"][:16]))
+    return lines
+
+
+def _joined(report: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return what sources have in common; an index of an earlier xnorm does not say all of it."""
+    lines = []
+    if report.get("named_differently"):
+        reason, n = "names of an id that differ by source", report["named_differently"]
+        lines.append(("", _counted("found", n, reason, {reason: report["named_differently_examples"]})))
+    if merge := report.get("merge"):
+        told = f"{merge['groups']:,} groups of equivalent concepts"
+        left = f"; {merge['conflicts']:,} groups left, for they hold several concepts of one source"
+        lines.append(("merged", told + (left if merge["conflicts"] else "")))
     return lines
 
 

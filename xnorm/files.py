@@ -13,6 +13,7 @@ import zlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -146,13 +147,20 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def read_table(
-    path: Path, *, delimiter: str | None = None, columns: Sequence[str] = ()
+    path: Path,
+    *,
+    delimiter: str | None = None,
+    columns: Sequence[str] = (),
+    quotes: bool | None = None,
+    comments: list[str] | None = None,
 ) -> Iterator[tuple[int, dict[str, str]]]:
     """Yield (line number from 1, row) of a CSV or TSV file with a header; blank lines are passed over.
 
     Args:
         delimiter: default is by the file's ending: comma for `.csv`, tab for all else.
         columns: columns that the header must have.
+        quotes: whether cells may be quoted; default: not where the delimiter is a tab.
+        comments: where lines that begin with `#` may stand before the header, the list that takes them, without `#`.
 
     Raises:
         DataError: a wanted column is missing, a header is given twice, a row has fewer or more cells than the header,
@@ -161,13 +169,21 @@ def read_table(
     csv.field_size_limit(1 << 27)  # its default of 131,072 characters would end the reading at one long cell
     delimiter = delimiter or ("," if suffix(path) == ".csv" else "\t")
     with open_text(path) as file:
-        if delimiter == "\t":  # in TSV a quote is an ordinary character
-            rows = csv.reader(file, delimiter=delimiter, quoting=csv.QUOTE_NONE)
-        else:
-            rows = csv.reader(file, delimiter=delimiter, strict=True)
+        lines: Iterator[str] = file
+        if comments is not None:
+            first = next(file, "")
+            while first.startswith("#"):
+                comments.append(first[1:])
+                first = next(file, "")
+            lines = chain([first], file)
+        before = len(comments or ())
+        if quotes if quotes is not None else delimiter != "\t":
+            rows = csv.reader(lines, delimiter=delimiter, strict=True)
+        else:  # in TSV a quote is an ordinary character
+            rows = csv.reader(lines, delimiter=delimiter, quoting=csv.QUOTE_NONE)
         try:
             header = [cell.strip() for cell in next(rows, [])]
-            _check_header(header, columns, path, delimiter)
+            _check_header(header, columns, path, delimiter, before + 1)
             for row in rows:
                 if not any(cell.strip() for cell in row):
                     continue
@@ -175,15 +191,15 @@ def read_table(
                     raise DataError(
                         f"has {len(row)} cells, the header has {len(header)}",
                         path=path,
-                        line=rows.line_num,
+                        line=before + rows.line_num,
                         fix=f"a cell that holds {delimiter!r} must be quoted" if delimiter != "\t" else None,
                     )
-                yield rows.line_num, dict(zip(header, row, strict=True))
+                yield before + rows.line_num, dict(zip(header, row, strict=True))
         except csv.Error as e:
-            raise DataError(f"not a valid table: {e}", path=path, line=rows.line_num) from None
+            raise DataError(f"not a valid table: {e}", path=path, line=before + rows.line_num) from None
 
 
-def _check_header(header: list[str], columns: Sequence[str], path: Path, delimiter: str) -> None:
+def _check_header(header: list[str], columns: Sequence[str], path: Path, delimiter: str, line: int) -> None:
     for column in columns:
         if column not in header:
             hint = (
@@ -191,7 +207,7 @@ def _check_header(header: list[str], columns: Sequence[str], path: Path, delimit
                 if len(header) > 1
                 else f"the delimiter is taken to be {delimiter!r}; set `delimiter`"
             )
-            raise DataError(f"has no column '{column}'", path=path, line=1, fix=hint)
+            raise DataError(f"has no column '{column}'", path=path, line=line, fix=hint)
     for column in header:
         if header.count(column) > 1:
-            raise DataError(f"has two columns '{column}'", path=path, line=1)
+            raise DataError(f"has two columns '{column}'", path=path, line=line)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from itertools import islice
@@ -20,13 +20,17 @@ from xnorm.bundle import pack_reranker, reranker_settings
 from xnorm.candidates.base import CandidateGenerator, Candidates
 from xnorm.config import CandidatesSpec, RerankerSpec, StrictModel, find_config, read_yaml, validate
 from xnorm.errors import ArtifactError, ConfigError
+from xnorm.filters import QueryFilters
+from xnorm.lookup import Ask, Lookup, resolve_all
 from xnorm.progress import Progress, no_progress
 from xnorm.registry import find_component
 from xnorm.reranking.base import Reranker
+from xnorm.restriction import Restriction, Restrictions
 from xnorm.sources import Report, TerminologyConfig, read_terminology
 from xnorm.tables import Terminology
 from xnorm.text import clean
-from xnorm.types import Candidate, MemberScore, Mention, Ranking
+from xnorm.types import Candidate, Mention, Ranking
+from xnorm.views import Maker, views
 
 __all__ = ["KIND", "DecisionConfig", "LinkCounts", "Linker", "LinkerConfig", "check_top_k"]
 
@@ -51,12 +55,22 @@ class LinkerConfig(StrictModel):
     """Where the concepts come from."""
     candidates: CandidatesSpec
     """Who proposes concepts."""
+    filters: QueryFilters | None = None
+    """What may be proposed; default: everything."""
+    filters_by_type: dict[str, QueryFilters] = Field(default_factory=dict)
+    """By a mention's type, what may be proposed for it, besides `filters`. A mention with several of these types may be
+    what one of them allows; one with none of them is left to `filters`."""
     reranker: RerankerSpec | None = None
     """Who orders them anew; default: nobody."""
     decision: DecisionConfig = DecisionConfig()
     """When a candidate is good enough."""
     max_chars: int = Field(default=1000, ge=1)
     """Longer mentions are cut to this many characters, and counted."""
+
+    @property
+    def all_filters(self) -> list[QueryFilters]:
+        """What may be proposed, for any mention and by type."""
+        return [*([] if self.filters is None else [self.filters]), *self.filters_by_type.values()]
 
     @classmethod
     def read(cls, path: str | Path, overrides: Sequence[str] = ()) -> LinkerConfig:
@@ -97,6 +111,7 @@ class Linker:
         self.config = config
         self.terminology = terminology
         self.generator = generator
+        self._lookup = Lookup(generator, terminology, config.filters, config.filters_by_type)
         self.report = report.as_dict() if isinstance(report, Report) else dict(report)
         self.reranker: Reranker | None = None
         if config.reranker is not None:
@@ -121,6 +136,7 @@ class Linker:
         progress("reading the terminology", 0, 1)
         terminology, report = read_terminology(config.terminology)
         progress("reading the terminology", 1, 1)
+        resolve_all(Restrictions(terminology), config.filters, config.filters_by_type)  # before long work is in vain
         component = find_component("candidates", config.candidates.type)
         return cls(config, terminology, component.build(config.candidates, terminology, progress=progress), report)
 
@@ -194,6 +210,7 @@ class Linker:
         *,
         top_k: int = 64,
         lang: str | None = None,
+        filters: QueryFilters | Mapping[str, Any] | None = None,
         counts: LinkCounts | None = None,
     ) -> list[Ranking]:
         """Return one ranking for each mention, in their order.
@@ -202,12 +219,14 @@ class Linker:
             mentions: strings, or `Mention` objects.
             top_k: the most candidates a ranking has; more than the terminology has concepts is all of them.
             lang: language of mentions that name none.
+            filters: what may be proposed, besides what the config says of it: `{"types": ["T047"], "langs": ["de"]}`.
             counts: added to, if given.
 
         Raises:
-            ConfigError: `top_k` is below 1.
+            ConfigError: `top_k` is below 1, or the filters name what the terminology has not.
+            DataError: the filters' value set cannot be read.
         """
-        return list(self.stream(mentions, top_k=top_k, lang=lang, counts=counts))
+        return list(self.stream(mentions, top_k=top_k, lang=lang, filters=filters, counts=counts))
 
     def stream(
         self,
@@ -215,13 +234,14 @@ class Linker:
         *,
         top_k: int = 64,
         lang: str | None = None,
+        filters: QueryFilters | Mapping[str, Any] | None = None,
         counts: LinkCounts | None = None,
     ) -> Iterator[Ranking]:
         """Yield rankings one by one while reading mentions in batches of 1,024; otherwise as `link`."""
-        for batch, candidates in self.batches(mentions, top_k=top_k, lang=lang, counts=counts):
+        for batch, candidates in self.batches(mentions, top_k=top_k, lang=lang, filters=filters, counts=counts):
             sizes = candidates.sizes().tolist()
             for row, (mention, size) in enumerate(zip(batch, sizes, strict=True)):
-                yield Ranking(mention, size, _Maker(self, candidates, row))
+                yield Ranking(mention, size, Maker(self.terminology, candidates, row))
 
     def batches(
         self,
@@ -229,63 +249,67 @@ class Linker:
         *,
         top_k: int = 64,
         lang: str | None = None,
+        filters: QueryFilters | Mapping[str, Any] | None = None,
         counts: LinkCounts | None = None,
     ) -> Iterator[tuple[list[Mention], Candidates]]:
         """Yield mentions with their candidates as arrays, 1,024 at a time; otherwise as `link`."""
         check_top_k(top_k)
         if isinstance(mentions, str):
             raise ConfigError("mentions: expected a list of strings or Mention objects, found one string")
+        more = self._lookup.resolve(filters)
         source = (_as_mention(m, lang) for m in mentions)
         while batch := list(islice(source, BATCH)):
-            yield batch, self.candidates(batch, top_k, counts=counts)
+            yield batch, _last(self._look_up(batch, top_k, counts, _nearest, more))
 
-    def candidates(self, mentions: Sequence[Mention], k: int, *, counts: LinkCounts | None = None) -> Candidates:
+    def candidates(
+        self,
+        mentions: Sequence[Mention],
+        k: int,
+        *,
+        filters: QueryFilters | Mapping[str, Any] | None = None,
+        counts: LinkCounts | None = None,
+    ) -> Candidates:
         """Return the candidates of mentions as arrays of shape (mentions, k).
 
-        Generators see a mention's text and language; mentions that are equal in both are looked up once. A reranker
-        sees its context and types, too.
+        Generators see a mention's text and language; mentions that are equal in both, and for which the same filters
+        hold, are looked up once. A reranker sees its context and types, too.
 
         Raises:
-            ConfigError: `k` is below 1.
+            ConfigError, DataError: as `link`.
         """
-        steps = self._look_up(mentions, k, counts, lambda queries, k: {"": self.generator.nearest(queries, k)})
-        return steps[next(reversed(steps))]
+        return _last(self._look_up(mentions, k, counts, _nearest, self._lookup.resolve(filters)))
 
-    def stages(self, mentions: Sequence[Mention], k: int, *, counts: LinkCounts | None = None) -> dict[str, Candidates]:
+    def stages(
+        self,
+        mentions: Sequence[Mention],
+        k: int,
+        *,
+        filters: QueryFilters | Mapping[str, Any] | None = None,
+        counts: LinkCounts | None = None,
+    ) -> dict[str, Candidates]:
         """Return the candidates after each step, the last of which is what `candidates` returns.
 
         The steps are an ensemble's members by their names, the generator by its type, and `reranker` and `threshold` if
         there are such.
         """
-        return self._look_up(mentions, k, counts, self.generator.stages)
+        return self._look_up(mentions, k, counts, _stages, self._lookup.resolve(filters))
 
     def _look_up(
         self,
         mentions: Sequence[Mention],
         k: int,
         counts: LinkCounts | None,
-        ask: Callable[[Any, int], dict[str, Candidates]],
+        ask: Ask,
+        more: frozenset[Restriction],
     ) -> dict[str, Candidates]:
         check_top_k(k)
         k = min(k, len(self.terminology))
-        position: dict[tuple[str, str | None], int] = {}
         texts = [clean(m.text) for m in mentions]
-        cut = [len(t) > self.config.max_chars for t in texts]
         short = [t[: self.config.max_chars] for t in texts]
-        inverse = np.array(
-            [
-                position.setdefault((t, m.lang), len(position)) if t else -1
-                for t, m in zip(short, mentions, strict=True)
-            ],
-            np.int64,
-        )
-        distinct = [Mention(text, lang=lang) for text, lang in position]
-        # a stand-in where all mentions are empty, for the steps must have their names then, too
         # what a reranker looks at does not depend on how many candidates are wanted of it
         depth = k if self.reranker is None else min(max(k, self.reranker.top), len(self.terminology))
-        found = ask(self.generator.represent(distinct or [Mention("-")]), depth)
-        steps = {name: _spread(step, inverse, depth) for name, step in found.items()}
-        last = steps[next(reversed(steps))]
+        steps = self._lookup(mentions, short, depth, ask, more)
+        last = _last(steps)
         if self.reranker is not None:
             shown = [replace(m, text=t) for m, t in zip(mentions, short, strict=True)]
             steps["reranker"] = self.reranker.rerank(shown, last)
@@ -295,39 +319,14 @@ class Linker:
             last = steps["threshold"] = _above(last, self.config.decision.threshold)
         if counts is not None:
             counts.mentions += len(mentions)
-            counts.empty += int((inverse < 0).sum())
-            counts.cut += sum(cut)
+            counts.empty += short.count("")
+            counts.cut += sum(len(t) > self.config.max_chars for t in texts)
             counts.nil += int((last.sizes() == 0).sum())
         return steps
 
     def views(self, candidates: Candidates, rows: slice = slice(None)) -> list[list[Candidate]]:
         """Return the candidates of some mentions (default: all) as objects."""
-        part = candidates.concepts[rows]
-        at = np.nonzero(part >= 0)
-        concept, name = part[at], candidates.names[rows][at]
-        first = self.terminology.first_name[concept]
-        shown = np.where(name >= 0, name, first)
-        columns = [self.terminology.take("concepts", c, concept) for c in ("id", "name")]
-        columns += [self.terminology.take("names", c, shown) for c in ("text", "lang", "source")]
-        scores = candidates.scores[rows][at].tolist()
-        members = _member_views(candidates, rows, at)
-        out: list[list[Candidate]] = [[] for _ in range(len(part))]
-        for row, score, parts, cells in zip(at[0].tolist(), scores, members, zip(*columns, strict=True), strict=True):
-            identifier, preferred, matched, lang, source = cells
-            out[row].append(Candidate(identifier, preferred, round(score, 6), matched, lang, source, parts))
-        return out
-
-
-class _Maker:
-    """Makes the candidates of one ranking when asked."""
-
-    __slots__ = ("candidates", "linker", "row")
-
-    def __init__(self, linker: Linker, candidates: Candidates, row: int) -> None:
-        self.linker, self.candidates, self.row = linker, candidates, row
-
-    def __call__(self) -> list[Candidate]:
-        return self.linker.views(self.candidates, slice(self.row, self.row + 1))[0]
+        return views(self.terminology, candidates, rows)
 
 
 def _refuse_foreign_code(settings: Any, path: Path) -> None:
@@ -366,19 +365,13 @@ def _above(found: Candidates, threshold: float) -> Candidates:
     return out
 
 
-def _spread(found: Candidates, inverse: Any, k: int) -> Candidates:
-    """Give each mention the candidates of its text; -1 in `inverse` is an empty mention."""
-    out = found.take(np.maximum(inverse, 0))
-    none = inverse < 0
-    out.concepts[none], out.names[none], out.scores[none] = -1, -1, -np.inf
-    return out
+def _nearest(generator: CandidateGenerator, queries: Any, k: int) -> dict[str, Candidates]:
+    return {"": generator.nearest(queries, k)}
 
 
-def _member_views(candidates: Candidates, rows: slice, at: Any) -> list[dict[str, MemberScore]]:
-    """Return, for each candidate at the given positions, what each member said of it."""
-    views: list[dict[str, MemberScore]] = [{} for _ in range(len(at[0]))]
-    for name, member in candidates.members.items():
-        scores, ranks = member.scores[rows][at].tolist(), member.ranks[rows][at].tolist()
-        for view, score, rank in zip(views, scores, ranks, strict=True):
-            view[name] = MemberScore(round(score, 6), rank or None)
-    return views
+def _stages(generator: CandidateGenerator, queries: Any, k: int) -> dict[str, Candidates]:
+    return generator.stages(queries, k)
+
+
+def _last(steps: dict[str, Candidates]) -> Candidates:
+    return steps[next(reversed(steps))]

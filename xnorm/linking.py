@@ -9,21 +9,33 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from xnorm.artifact import VERIFY_UP_TO, open_folder, sha256_file, sha256_text
+from xnorm.artifact import VERIFY_UP_TO, kind_of, open_folder, sha256_file, sha256_text
 from xnorm.bundle import about_reranker, model_checksum
 from xnorm.config import find_config
 from xnorm.corpora.base import ReadReport
 from xnorm.errors import ArtifactError, DataError
+from xnorm.filters import QueryFilters, checksums
 from xnorm.linker import KIND, LinkCounts, Linker, LinkerConfig
+from xnorm.looking import coverage, retired_by_reason
 from xnorm.output import open_output, writer
 from xnorm.progress import Progress, Say, no_progress
 from xnorm.reading import reader_for
 from xnorm.registry import find_component
+from xnorm.sources import read_terminology
 from xnorm.tables import Terminology
 from xnorm.terminology.base import SourceConfig
 from xnorm.types import Mention
 
-__all__ = ["describe", "find_or_build", "job_key", "link_file", "mentions_of", "missing_sources", "open_linker"]
+__all__ = [
+    "describe",
+    "find_or_build",
+    "job_key",
+    "link_file",
+    "mentions_of",
+    "missing_sources",
+    "open_linker",
+    "open_terminology",
+]
 
 
 def open_linker(
@@ -38,9 +50,7 @@ def open_linker(
     overrides = {} if threshold is None else {"decision": {"threshold": threshold}}
     if Path(index).is_dir():
         return Linker.load(index, overrides=overrides, trust=trust)
-    if Path(index).suffix not in (".yaml", ".yml") and Path(index).parent != Path():
-        raise ArtifactError(f"{index}: no such index; `xnorm index CONFIG --output {index}` writes one")
-    config = LinkerConfig.read(find_config(index))
+    config = _config_of(index)
     folder = Path("index") / config.name
     if not folder.exists():
         linker = Linker.build(config, progress=progress)
@@ -58,6 +68,17 @@ def open_linker(
             "the folder itself"
         )
     return linker
+
+
+def _config_of(source: str | Path) -> LinkerConfig:
+    """Return the config that a file or a name stands for.
+
+    Raises:
+        ArtifactError: it looks like a folder, and there is none.
+    """
+    if Path(source).suffix not in (".yaml", ".yml") and Path(source).parent != Path():
+        raise ArtifactError(f"{source}: no such index; `xnorm index CONFIG --output {source}` writes one")
+    return LinkerConfig.read(find_config(source))
 
 
 def find_or_build(config: LinkerConfig, *, progress: Progress = no_progress, say: Say = lambda line: None) -> Linker:
@@ -97,7 +118,7 @@ def _load(folder: Path, config: LinkerConfig, overrides: Mapping[str, Any] | Non
     return Linker.load(folder, overrides={**later, **(overrides or {})}, trust=True)  # the user's config names the code
 
 
-_LATER = ("reranker", "decision", "max_chars")
+_LATER = ("filters", "filters_by_type", "reranker", "decision", "max_chars")
 """Keys of a config that an index does not depend on."""
 
 
@@ -141,9 +162,12 @@ def _is_current(folder: Path, config: LinkerConfig) -> bool:
 
 def _changed_source(report: Mapping[str, Any]) -> Path | None:
     """Return the first file that an index was built from and that is another one now."""
+    files = dict(report.get("files", {}))
     for source in report["sources"]:
-        path = Path(source["path"])
-        if path.is_file() and source["sha256"] and not _is_the_same(path, source["bytes"], source["sha256"]):
+        files |= {source["path"]: source, **source.get("files", {})}
+    for name, about in files.items():
+        path = Path(name)
+        if path.is_file() and about["sha256"] and not _is_the_same(path, about["bytes"], about["sha256"]):
             return path
     return None
 
@@ -172,19 +196,23 @@ def mentions_of(
     return reader.mentions(report), report
 
 
-def job_key(linker: Linker, path: Path | None, **settings: object) -> str | None:
+def job_key(
+    linker: Linker, path: Path | None, *, filters: QueryFilters | None = None, **settings: object
+) -> str | None:
     """Return what tells one linking of a file from another, for resuming; None if the input cannot be read again.
 
     Args:
         path: the input; only regular files can be read again from where a killed run stopped.
+        filters: those besides the config's.
         settings: everything else that the output depends on.
     """
     if path is None or not path.is_file():
         return None
     about = path.stat()
-    parts = [linker.terminology.fingerprint, linker.config.model_dump(mode="json"), str(path.resolve())]
-    model = model_checksum(linker.config.reranker)
-    text = json.dumps([*parts, model, about.st_size, about.st_mtime_ns, settings], sort_keys=True, default=str)
+    parts: list[Any] = [linker.terminology.fingerprint, linker.config.model_dump(mode="json"), str(path.resolve())]
+    parts += [None if filters is None else filters.model_dump(mode="json")]
+    parts += [checksums([filters, *linker.config.all_filters]), model_checksum(linker.config.reranker)]
+    text = json.dumps([*parts, about.st_size, about.st_mtime_ns, settings], sort_keys=True, default=str)
     return sha256_text(text)
 
 
@@ -195,6 +223,7 @@ def link_file(
     *,
     format: str = "jsonl",
     top_k: int = 10,
+    filters: QueryFilters | None = None,
     explain: bool = False,
     overwrite: bool = False,
     job: str | None = None,
@@ -205,6 +234,7 @@ def link_file(
     Args:
         output: the file; None is standard output.
         format: see `xnorm.output.FORMATS`.
+        filters: what may be proposed, besides what the linker's config says of it.
         job: from `job_key`; a killed run of the same job is taken up where it stopped.
 
     Raises:
@@ -215,7 +245,7 @@ def link_file(
         counts = LinkCounts(**out.done)
         write = writer(out.file, format, explain=explain, header=not counts.mentions)
         rest = islice(mentions, counts.mentions, None)
-        for batch, candidates in linker.batches(rest, top_k=top_k, counts=counts):
+        for batch, candidates in linker.batches(rest, top_k=top_k, filters=filters, counts=counts):
             first = counts.mentions - len(batch) + 1
             for number, (mention, ranked) in enumerate(zip(batch, linker.views(candidates), strict=True), first):
                 write(mention, mention.id or str(number), ranked)
@@ -246,6 +276,9 @@ def describe(path: str | Path, *, verify: bool | None = None) -> dict[str, Any]:
         "concepts": len(terminology),
         "names": terminology.n_names,
         "retired": terminology.retired.num_rows,
+        "retired_by_reason": {row["reason"]: row["ids"] for row in retired_by_reason(terminology)},
+        "concepts_by_source": terminology.count_by("concepts", "source"),
+        "concepts_by_lang": {row["lang"]: row["concepts"] for row in coverage(terminology)},
         "names_by_lang": terminology.count_by("names", "lang"),
         "names_by_scope": terminology.count_by("names", "scope"),
         "names_by_source": terminology.count_by("names", "source"),
@@ -255,3 +288,24 @@ def describe(path: str | Path, *, verify: bool | None = None) -> dict[str, Any]:
         "report": json.loads((path / "terminology" / "report.json").read_text(encoding="utf-8")),
         "config": manifest["config"],
     }
+
+
+def open_terminology(source: str | Path) -> Terminology:
+    """Open the terminology of an index folder, or a folder of its tables. Given a config, open that of its index if
+    there is one that is up to date, else read its sources, which writes nothing.
+
+    Raises:
+        ArtifactError: the folder cannot be used, or there is none.
+        ConfigError, DataError: the config or its sources cannot be used.
+    """
+    folder = Path(source)
+    if folder.is_dir():
+        if kind_of(folder) is None and (folder / "concepts.arrow").is_file():
+            return Terminology.open(folder)
+        open_folder(folder, kind=KIND)
+        return Terminology.open(folder / "terminology")
+    config = _config_of(source)
+    folder = Path("index") / config.name
+    if folder.exists() and _is_current(folder, config):
+        return open_terminology(folder)
+    return read_terminology(config.terminology)[0]

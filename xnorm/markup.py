@@ -3,23 +3,30 @@
 The standard library's expat does the reading. What makes XML dangerous sits in the document type declaration, so that
 is where it is refused: any declaration of an entity (bombs such as "billion laughs", entities that name files or
 addresses) and any default value of an attribute (which a short file can repeat without end). The line that names a DTD
-is allowed; the DTD itself is never fetched.
+is allowed; the DTD itself is never fetched. What another parser is to read goes through the same checks first.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn
+from typing import IO, Any, NamedTuple, NoReturn
 from xml.etree.ElementTree import Element, TreeBuilder
 from xml.parsers import expat
 
 from xnorm.errors import DataError
 from xnorm.files import open_text
 
-__all__ = ["Part", "read_parts", "root_of", "text_of"]
+__all__ = ["CheckedXml", "Part", "read_parts", "root_of", "text_of"]
 
 _CHUNK = 1 << 20  # bytes at a time; expat before 2.6 reads a token that spans chunks anew with each of them
+DEEPEST = 1000
+"""Levels of elements in what `CheckedXml` gives; other parsers take a time that grows with each."""
+LONGEST_ENTITY = 256
+"""Characters of an entity's text: no more than 64 for one of the file."""
+LONGEST_PROLOG = 1 << 24
+"""Bytes before the root element in what `CheckedXml` reads."""
+_PLAIN = frozenset('&<>"')
 
 
 class Part(NamedTuple):
@@ -166,3 +173,85 @@ class _Reader:
 
     def _error(self, problem: str, *, fix: str | None = None) -> DataError:
         return DataError(problem, path=self._path, line=self._parser.CurrentLineNumber, fix=fix)
+
+
+class CheckedXml(_Reader):
+    """XML that another parser reads: a binary file which gives nothing that expat has not accepted before.
+
+    Entities may be declared where they are short and plain, as ontologies do (`<!ENTITY obo "http://purl...">`); what
+    else a document type declaration can hold is refused as in `read_parts`. The other parser sees a declaration with
+    these entities and no more, whatever the file's own looks like.
+
+    Args:
+        path: the file, for errors.
+        file: its bytes, in UTF-8.
+
+    Raises:
+        DataError: no root element, and as `read`.
+    """
+
+    def __init__(self, path: Path, file: IO[bytes]) -> None:
+        super().__init__(path, (), ())
+        self._file, self._entities = file, dict[str, str]()
+        self.tag, self.attributes = "", dict[str, str]()
+        """Those of the root, as in the file."""
+        self.line = 1
+        """Line of the file in which what was read last ends."""
+        self._parser.XmlDeclHandler = self._check_encoding
+        self._parser.EntityDeclHandler = self._take_entity
+        self._parser.EndElementHandler = self._shallower
+        before = b""
+        while self._root is None and (chunk := file.read(_CHUNK)):
+            before += chunk
+            self.feed(chunk)
+            if self._root is None and len(before) > LONGEST_PROLOG:
+                raise self._error(
+                    f"has no element in its first {LONGEST_PROLOG >> 20} MB", fix="is it a file of this type?"
+                )
+        if self._root is None:
+            self.feed(b"", final=True)
+        self.line += before.count(b"\n", 0, self._begin)
+        declared = "".join(f'<!ENTITY {name} "{value}">' for name, value in self._entities.items())
+        self._left = memoryview(f"<!DOCTYPE {self.tag} [{declared}]>".encode() + before[self._begin :])
+
+    def read(self, size: int = -1) -> bytes:
+        """Return at most so many bytes (negative: as many as are at hand); none at the end.
+
+        Raises:
+            DataError: not well-formed, cut off, not UTF-8, nested deeper than DEEPEST, with declarations that are
+                refused, or with an entity that is not declared.
+        """
+        if not len(self._left):
+            chunk = self._file.read(_CHUNK)
+            self.feed(chunk, final=not chunk)
+            self._left = memoryview(chunk)
+        given = bytes(self._left if size < 0 else self._left[:size])
+        self._left = self._left[len(given) :]
+        self.line += given.count(b"\n")
+        return given
+
+    def _start_root(self, tag: str, attributes: dict[str, str]) -> None:
+        self._root, self.tag, self.attributes = tag, tag, attributes
+        self._begin = self._parser.CurrentByteIndex
+        self._depth = 1
+        self._parser.StartElementHandler = self._nested
+
+    def _nested(self, tag: str, attributes: dict[str, str]) -> None:
+        self._depth += 1
+        if self._depth > DEEPEST:
+            raise self._error(f"elements are nested more than {DEEPEST:,} deep")
+
+    def _shallower(self, tag: str) -> None:
+        self._depth -= 1
+
+    def _check_encoding(self, version: str, encoding: str | None, standalone: int) -> None:
+        if encoding is not None and encoding.lower() not in ("utf-8", "utf8", "us-ascii"):
+            raise self._error(f"is in the encoding {encoding}", fix="convert it to UTF-8")
+
+    def _take_entity(self, name: str, is_parameter: bool, value: str | None, *_: Any) -> None:
+        if value is None or is_parameter or len(value) > LONGEST_ENTITY or not _PLAIN.isdisjoint(value):
+            raise self._error(
+                f"declares the entity '{name}', which is refused: it is not a short plain text",
+                fix="replace the entity by its text",
+            )
+        self._entities.setdefault(name, value)

@@ -17,6 +17,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from xnorm import plots
 from xnorm.errors import ConfigError
+from xnorm.markdown import escaped, one_line
 from xnorm.metrics import METRICS, OPTIONS, parse_metric, reranking_in_words
 from xnorm.plots import NONE, count, known, number, shown
 
@@ -35,10 +36,6 @@ _BY = {
     "seen_mention": "Mention seen in training",
 }
 _COUNTED = {"several": "with several gold concepts", "nil": "NIL", "outside": "outside the terminology"}
-_SPECIAL = re.compile(
-    r"[\\`*\[\]<>|~$]|&(?=[#\w]+;)|(?<![^\W_])_|_(?![^\W_])|@(?!(?:\d+|k)\b)|:(?=//)|(?<=www)\.", re.IGNORECASE
-)
-"""What means something to Markdown, to tables and formulas in it, or makes a link; not the inside of recall_a@64."""
 Data = Mapping[str, Any]
 
 
@@ -101,7 +98,7 @@ Block = Items | Table | Figures | Examples | Code
 
 def markdown(metrics: Data, manifest: Data) -> str:
     """Return the report as Markdown (CommonMark with tables), from what `metrics.json` and `manifest.json` hold."""
-    parts = [f"# {_md(_title(metrics))}", *(_md(text, 4000) for text in _lead(metrics, manifest))]
+    parts = [f"# {one_line(_title(metrics))}", *(one_line(text, 4000) for text in _lead(metrics, manifest))]
     for title, blocks in _sections(metrics, manifest):
         parts += [f"## {title}", *(_markdown(block) for block in blocks)]
     return "\n\n".join(filter(None, parts)) + "\n"
@@ -367,31 +364,21 @@ def _counts(data: Data) -> str:
 
 def _markdown(block: Block) -> str:
     if isinstance(block, Items):
-        return "\n".join(f"- {_md(item, 1000)}" for item in block.items)
+        return "\n".join(f"- {one_line(item, 1000)}" for item in block.items)
     if isinstance(block, Table):
         rule = [*["---"] * block.texts, *["---:"] * (len(block.head) - block.texts)]
-        rows = [[str(cell) if isinstance(cell, Score) else _md(cell, 300) for cell in row] for row in block.rows]
-        lines = [f"| {' | '.join(row)} |" for row in [[_md(h) for h in block.head], rule, *rows]]
-        lines += ["", _md(block.note, 1000)] if block.note else []
-        return f"**{_md(block.caption)}**\n\n" + "\n".join(lines)
+        rows = [[str(cell) if isinstance(cell, Score) else one_line(cell, 300) for cell in row] for row in block.rows]
+        lines = [f"| {' | '.join(row)} |" for row in [[one_line(h) for h in block.head], rule, *rows]]
+        lines += ["", one_line(block.note, 1000)] if block.note else []
+        return f"**{one_line(block.caption)}**\n\n" + "\n".join(lines)
     if isinstance(block, Examples):
-        lines = [f"**{_md(block.title)}**", ""]
+        lines = [f"**{one_line(block.title)}**", ""]
         for example in block.examples:
-            left, mention, right = map(_escaped, example.context)
+            left, mention, right = map(escaped, example.context)
             lines.append(f"- {left}\\[{mention}\\]{right}")
-            lines += [f"  - {label}: {', '.join(map(_md, texts))}" for label, texts in example.facts]
+            lines += [f"  - {label}: {', '.join(map(one_line, texts))}" for label, texts in example.facts]
         return "\n".join(lines)
     if isinstance(block, Code):
         fence = "`" * max(3, 1 + max(map(len, re.findall("`+", block.text)), default=0))
-        return f"**{_md(block.title)}**\n\n{fence}\n{block.text}\n{fence}"
+        return f"**{one_line(block.title)}**\n\n{fence}\n{block.text}\n{fence}"
     return ""
-
-
-def _md(text: str, most: int = 120) -> str:
-    """Return a text from outside on one line, to be shown by Markdown as it is: in a line, a list or a table."""
-    return _escaped(shown(text, most))
-
-
-def _escaped(text: str) -> str:
-    text = re.sub(r"^(\d+)([.)])(?=\s|$)", r"\1\\\2", _SPECIAL.sub(r"\\\g<0>", text))
-    return re.sub(r"^[#+=-]", r"\\\g<0>", text)

@@ -21,6 +21,7 @@ from xnorm.candidates.base import Candidates
 from xnorm.corpus import Corpus
 from xnorm.errors import ArtifactError
 from xnorm.evaluation import Ranked, Rankings
+from xnorm.filters import checksums
 from xnorm.linker import BATCH, Linker
 from xnorm.progress import Progress, Say, no_progress
 from xnorm.text import clean
@@ -89,7 +90,8 @@ def _work(beside: Path) -> Path:
 def _key(linker: Linker, mentions: Sequence[Mention], top_k: int) -> str:
     """Return what tells one linking from another."""
     texts = json.dumps([(m.text, m.lang, m.left, m.right, m.types) for m in mentions])
-    settings = [linker.config.model_dump(mode="json"), model_checksum(linker.config.reranker)]
+    files = [model_checksum(linker.config.reranker), *checksums(linker.config.all_filters)]
+    settings = [linker.config.model_dump(mode="json"), *files]
     return sha256_text(json.dumps([linker.terminology.fingerprint, settings, top_k, version("xnorm"), texts]))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -12,11 +13,13 @@ import numpy as np
 import numpy.typing as npt
 
 from xnorm.config import ComponentConfig
+from xnorm.errors import ConfigError
 from xnorm.progress import Progress, no_progress
 from xnorm.tables import Terminology, ranges
 from xnorm.types import Mention
 
 __all__ = [
+    "Allowed",
     "CandidateGenerator",
     "Candidates",
     "GeneratorConfig",
@@ -36,6 +39,37 @@ Scores = npt.NDArray[np.float32]
 
 DECIMALS = 6
 """Scores are rounded to this many decimals, so that the last bits of a matrix product never decide a tie."""
+
+
+FEW = 0.75
+"""Up to this share of the names, those that filters allow are copied into a smaller index; else they are picked from
+what the whole index proposes."""
+
+
+class Allowed:
+    """The names that filters allow to be proposed, and with them their concepts.
+
+    Args:
+        names: shape (names of the terminology,), which ones.
+    """
+
+    def __init__(self, terminology: Terminology, names: npt.NDArray[np.bool_]) -> None:
+        self.names = names
+        self.n_names = int(names.sum())
+        self.concepts: npt.NDArray[np.bool_] = np.zeros(len(terminology), bool)
+        """Shape (concepts of the terminology,): those with an allowed name."""
+        self.concepts[terminology.name_concept[names]] = True
+        self.few = self.n_names <= FEW * len(names)
+        """Whether they are to be copied."""
+
+    @cached_property
+    def rows(self) -> Rows:
+        """The rows of the allowed names, ascending."""
+        return np.flatnonzero(self.names).astype(np.int32)
+
+    def only(self, concepts: Rows) -> Rows:
+        """Return concept rows of any shape with -1 in place of those that have no allowed name."""
+        return np.where((concepts >= 0) & self.concepts[concepts], concepts, np.int32(-1))
 
 
 @dataclass(slots=True)
@@ -75,11 +109,19 @@ class Candidates:
         return cls(np.full(shape, -1, np.int32), np.full(shape, -np.inf, np.float32), np.full(shape, -1, np.int32))
 
     @classmethod
-    def stack(cls, parts: Sequence[Candidates]) -> Candidates:
-        """Join batches of one width, without what members said."""
+    def stack(cls, parts: Sequence[Candidates], *, members: bool = False) -> Candidates:
+        """Join batches of one width.
+
+        Args:
+            members: whether to keep what members said, which must be the same ones in all batches.
+        """
         columns = [(part.concepts, part.scores, part.names) for part in parts]
         concepts, scores, names = (np.concatenate(column) for column in zip(*columns, strict=True))
-        return cls(concepts, scores, names)
+        said = {name: [part.members[name] for part in parts] for name in parts[0].members if members}
+        return cls(concepts, scores, names, {
+            name: MemberScores(np.concatenate([m.scores for m in own]), np.concatenate([m.ranks for m in own]))
+            for name, own in said.items()
+        })  # fmt: skip
 
     def first(self, k: int) -> Candidates:
         """Return the k best candidates of each mention."""
@@ -108,6 +150,8 @@ class CandidateGenerator(ABC):
 
     config_class: ClassVar[type[GeneratorConfig]] = GeneratorConfig
     config: GeneratorConfig
+    _allowed: Allowed | None = None
+    """What may be proposed; None is everything."""
 
     @classmethod
     @abstractmethod
@@ -154,8 +198,17 @@ class CandidateGenerator(ABC):
 
         Returns:
             Scores and the names that won them, both of shape (mentions, m). Where nothing matches the score is the
-            generator's zero and the name -1; padding gets -inf and -1.
+            generator's zero and the name -1; padding, and what filters do not allow, gets -inf and -1.
         """
+
+    def restrict(self, allowed: Allowed) -> CandidateGenerator:
+        """Return this generator, which is whole, over the allowed names alone: a concept's score is the best of its
+        allowed names, a concept without any is as if it were not there, and the scores of names are as they were.
+
+        Raises:
+            ConfigError: the generator has no filters.
+        """
+        raise ConfigError(f"filters: generators of the type '{self.config.type}' have none; its class lacks `restrict`")
 
     def stages(self, queries: Any, k: int) -> dict[str, Candidates]:
         """Return what there is after each step on the way to what `nearest` returns, which is the last one."""
@@ -170,9 +223,16 @@ class CandidateGenerator(ABC):
         return self.rate(self.represent(mentions), concepts)
 
 
-def names_for(k: int, terminology: Terminology) -> int:
-    """Return how many names to fetch first so that k distinct concepts are likely among them."""
-    return int(k * terminology.n_names / len(terminology)) + 16
+def names_for(k: int, terminology: Terminology, allowed: Allowed | None = None) -> int:
+    """Return how many names to fetch first so that k distinct concepts are likely among them.
+
+    Args:
+        allowed: names that may be proposed, default all; if they are few, nothing but them is fetched.
+    """
+    if allowed is None:
+        return int(k * terminology.n_names / len(terminology)) + 16
+    wanted = k * allowed.n_names / max(1, int(allowed.concepts.sum())) + 16
+    return int(wanted if allowed.few else wanted * terminology.n_names / allowed.n_names)
 
 
 def ties_beyond(found: Candidates, lowest: Scores) -> npt.NDArray[np.bool_]:
@@ -241,8 +301,9 @@ def score_by_names(
     concepts: Rows,
     first_name: npt.NDArray[np.int64],
     score_pairs: Callable[[npt.NDArray[np.int64], npt.NDArray[np.int64]], Scores],
+    allowed: Allowed | None = None,
 ) -> tuple[Scores, Rows]:
-    """Score given concepts by the best of their names.
+    """Score given concepts by the best of their names, or of those that are allowed.
 
     Args:
         concepts: shape (mentions, m), concept rows; -1 for padding.
@@ -250,8 +311,10 @@ def score_by_names(
         score_pairs: given mention positions and name rows, both of shape (pairs,), returns their scores.
 
     Returns:
-        Scores and winning names, both of shape (mentions, m); -inf and -1 for padding.
+        Scores and winning names, both of shape (mentions, m); -inf and -1 for padding and for concepts without an
+        allowed name.
     """
+    concepts = concepts if allowed is None else allowed.only(concepts)
     scores = np.full(concepts.shape, -np.inf, np.float32)
     winners = np.full(concepts.shape, -1, np.int32)
     mention, column = np.nonzero(concepts >= 0)
@@ -259,8 +322,11 @@ def score_by_names(
         rows = concepts[mention, column]
         starts = first_name[rows]
         counts = first_name[rows + 1] - starts
-        begin = np.cumsum(counts) - counts
         names = ranges(starts, counts)
+        if allowed is not None:
+            kept = allowed.names[names]
+            names, counts = names[kept], np.add.reduceat(kept, np.cumsum(counts) - counts, dtype=np.int64)
+        begin = np.cumsum(counts) - counts
         pairs = np.round(score_pairs(np.repeat(mention, counts), names), DECIMALS)
         best = np.maximum.reduceat(pairs, begin)
         # the first name that reaches the best score

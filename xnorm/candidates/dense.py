@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from copy import copy
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -14,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from xnorm.candidates.base import (
+    Allowed,
     CandidateGenerator,
     Candidates,
     GeneratorConfig,
@@ -71,6 +73,8 @@ class DenseGenerator(CandidateGenerator):
         self.terminology = terminology
         self.encoder = encoder
         self._index = index
+        self._searched = index
+        """The index itself, or one of the few names that filters allow."""
 
     @classmethod
     def build(
@@ -114,13 +118,13 @@ class DenseGenerator(CandidateGenerator):
 
     def _search(self, queries: Vectors, m: int) -> tuple[Scores, Rows]:
         """Return the scores and rows of the m best names, both of shape (queries, m)."""
-        if self._searcher is not self._index and m <= GPU_LIMIT:
+        if self._searcher is not self._searched and m <= GPU_LIMIT:
             scores, names = self._searcher.search(queries, m)
             return scores, names.astype(np.int32)
 
         def search(part: slice) -> tuple[Scores, Rows]:
             faiss.omp_set_num_threads(1)  # holds for the calling thread alone
-            scores, names = self._index.search(queries[part], m)
+            scores, names = self._searched.search(queries[part], m)
             return scores, names.astype(np.int32)
 
         # our own threads, since those of BLAS and OpenMP wait for one another when the machine is busy
@@ -134,26 +138,43 @@ class DenseGenerator(CandidateGenerator):
         gpus = getattr(faiss, "get_num_gpus", lambda: 0)()
         if self.config.device == "gpu" and not gpus:
             raise ArtifactError("device: gpu was asked for, but FAISS sees none; pip install 'xnorm[gpu]', or set cpu")
-        return faiss.index_cpu_to_all_gpus(self._index) if gpus and self.config.device != "cpu" else self._index
+        return faiss.index_cpu_to_all_gpus(self._searched) if gpus and self.config.device != "cpu" else self._searched
 
     def represent(self, mentions: Sequence[Mention]) -> Vectors:
         """Return vectors of shape (mentions, dim)."""
         return self.encoder.encode_mentions([m.text for m in mentions])
 
+    def restrict(self, allowed: Allowed) -> DenseGenerator:
+        part = copy(self)
+        part._allowed = allowed
+        if allowed.few:
+            part._searched = _copied(self._index, _empty_index(self.config.storage, self._index.d), allowed.rows)
+            part.__dict__.pop("_searcher", None)
+        return part
+
     def nearest(self, queries: Vectors, k: int) -> Candidates:
         out = Candidates.empty(len(queries), k)
-        todo = np.arange(len(queries))
-        wanted = 2 * names_for(k, self.terminology)  # a second search costs more than longer lists
+        n_names = self._searched.ntotal
+        todo = np.arange(len(queries) if n_names else 0)
+        wanted = 2 * names_for(k, self.terminology, self._allowed)  # a second search costs more than longer lists
         while len(todo):
-            wanted = min(wanted, self.terminology.n_names)
+            wanted = min(wanted, n_names)
             scores, names = self._search(queries[todo], wanted)
-            found = best_concepts(names, scores, self.terminology.name_concept, k)
+            found = best_concepts(self._pick(names), scores, self.terminology.name_concept, k)
             out.concepts[todo], out.scores[todo], out.names[todo] = found.concepts, found.scores, found.names
             # a mention is done when it has k concepts, none of which ties with a name beyond those fetched
             more = (found.concepts[:, k - 1] < 0) | ties_beyond(found, scores[:, -1])
-            todo = todo[more & (wanted < self.terminology.n_names)]
+            todo = todo[more & (wanted < n_names)]
             wanted *= 4
         return out
+
+    def _pick(self, found: Rows) -> Rows:
+        """Return name rows for what a search found, shape (queries, m), with -1 for those that filters do not allow."""
+        if self._allowed is None:
+            return found
+        if self._allowed.few:
+            return self._allowed.rows[found]
+        return np.where(self._allowed.names[found], found, np.int32(-1))
 
     def rate(self, queries: Vectors, concepts: Rows) -> tuple[Scores, Rows]:
         def pairs(mention: npt.NDArray[np.int64], names: npt.NDArray[np.int64]) -> Scores:
@@ -165,7 +186,7 @@ class DenseGenerator(CandidateGenerator):
             with ThreadPoolExecutor(processors()) as pool:
                 return np.concatenate(list(pool.map(products, range(0, len(names), PAIRS))))
 
-        return score_by_names(concepts, self.terminology.first_name, pairs)
+        return score_by_names(concepts, self.terminology.first_name, pairs, self._allowed)
 
     def _vectors(self, names: npt.NDArray[np.int64]) -> Vectors:
         if self._flat is not None:
@@ -192,3 +213,12 @@ def _empty_index(storage: str, dim: int) -> Any:
         return faiss.IndexFlatIP(dim)
     kind = faiss.ScalarQuantizer.QT_fp16 if storage == "float16" else faiss.ScalarQuantizer.QT_8bit
     return faiss.IndexScalarQuantizer(dim, kind, faiss.METRIC_INNER_PRODUCT)
+
+
+def _copied(index: Any, part: Any, rows: Rows) -> Any:
+    """Put the vectors of some rows, as they are stored, into an empty index of the same kind."""
+    if isinstance(index, faiss.IndexScalarQuantizer):
+        part.sq, part.is_trained = index.sq, True
+    codes = faiss.rev_swig_ptr(index.codes.data(), index.ntotal * index.code_size).reshape(-1, index.code_size)
+    part.add_sa_codes(codes[rows])
+    return part

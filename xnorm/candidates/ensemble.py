@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -11,6 +12,7 @@ from pydantic import Field, model_validator
 
 from xnorm.candidates.base import (
     DECIMALS,
+    Allowed,
     CandidateGenerator,
     Candidates,
     GeneratorConfig,
@@ -104,6 +106,11 @@ class EnsembleGenerator(CandidateGenerator):
     def nearest(self, queries: dict[str, Any], k: int) -> Candidates:
         return self._fuse(queries, self._propose(queries, k), k)
 
+    def restrict(self, allowed: Allowed) -> EnsembleGenerator:
+        part = copy(self)
+        part._allowed, part.members = allowed, {name: m.restrict(allowed) for name, m in self.members.items()}
+        return part
+
     def stages(self, queries: dict[str, Any], k: int) -> dict[str, Candidates]:
         """Return each member's candidates, and the fused ones."""
         found = self._propose(queries, k)
@@ -126,6 +133,7 @@ class EnsembleGenerator(CandidateGenerator):
         return out
 
     def rate(self, queries: dict[str, Any], concepts: Rows) -> tuple[Scores, Rows]:
+        concepts = concepts if self._allowed is None else self._allowed.only(concepts)
         found = self._propose(queries, concepts.shape[1])
         scores, names, _ = self._scores(queries, concepts, found)
         scores = np.where((concepts >= 0) & np.isneginf(scores), 0, scores)  # `max`, and no member proposed it

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from copy import copy
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -12,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from xnorm.candidates.base import (
+    Allowed,
     CandidateGenerator,
     Candidates,
     GeneratorConfig,
@@ -103,7 +105,13 @@ class ExactGenerator(CandidateGenerator):
         mention, concepts, scores, names = self._matches(queries)
         return loose_candidates(mention, concepts, scores, names, len(queries[0]), k)
 
+    def restrict(self, allowed: Allowed) -> ExactGenerator:
+        part = copy(self)
+        part._allowed = allowed
+        return part
+
     def rate(self, queries: list[Hashes], concepts: Rows) -> tuple[Scores, Rows]:
+        concepts = concepts if self._allowed is None else self._allowed.only(concepts)
         mention, matched, worths, matched_names = self._matches(queries)
         widest = max(1, int(np.bincount(mention, minlength=1).max()))
         found = loose_candidates(mention, matched, worths, matched_names, len(queries[0]), widest)
@@ -128,7 +136,11 @@ class ExactGenerator(CandidateGenerator):
             scores = np.float32(worth) - np.float32(0.01) * (1 - self._arrays["shares"][entry])
             parts.append((mention, entry, scores.astype(np.float32)))
         mention, entry, scores = (np.concatenate(column) for column in zip(*parts, strict=True))
-        return mention, self._arrays["concepts"][entry], scores, self._arrays["names"][entry]
+        concepts, names = self._arrays["concepts"][entry], self._arrays["names"][entry]
+        if self._allowed is not None:  # a training mention is no name, so it asks for no more than an allowed concept
+            kept = np.where(names >= 0, self._allowed.names[names], self._allowed.concepts[concepts])
+            mention, concepts, scores, names = mention[kept], concepts[kept], scores[kept], names[kept]
+        return mention, concepts, scores, names
 
 
 def _sorted_words(text: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from copy import copy
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
@@ -13,6 +14,7 @@ from pydantic import Field, model_validator
 from sparse_dot_topn import sp_matmul_topn
 
 from xnorm.candidates.base import (
+    Allowed,
     CandidateGenerator,
     Candidates,
     GeneratorConfig,
@@ -84,6 +86,7 @@ class TfidfGenerator(CandidateGenerator):
         self._idf = idf
         self._names = names
         self._by_ngram = names.T.tocsr()
+        """Its columns are all names, or the few that filters allow."""
 
     @classmethod
     def build(
@@ -144,13 +147,22 @@ class TfidfGenerator(CandidateGenerator):
         texts = [m.text for m in mentions]
         return texts, self.vectors(texts)
 
+    def restrict(self, allowed: Allowed) -> TfidfGenerator:
+        part = copy(self)
+        part._allowed = allowed
+        if allowed.few:
+            part._by_ngram = self._names[allowed.rows].T.tocsr()
+        return part
+
     def nearest(self, queries: tuple[list[str], sp.csr_matrix], k: int) -> Candidates:
         texts, vectors = queries
         out = Candidates.empty(len(texts), k)
-        todo = np.arange(len(texts))
-        wanted, threshold = names_for(k, self.terminology), FIRST_LOOK
+        n_names = self._by_ngram.shape[1]
+        todo = np.arange(len(texts) if n_names else 0)
+        wanted = names_for(k, self.terminology, self._allowed)
+        threshold = FIRST_LOOK if wanted < n_names else 0.0
         while len(todo):
-            wanted = min(wanted, self.terminology.n_names)
+            wanted = min(wanted, n_names)
             best = sp_matmul_topn(
                 vectors[todo],
                 self._by_ngram,
@@ -159,21 +171,30 @@ class TfidfGenerator(CandidateGenerator):
                 n_threads=self.config.threads or processors(),
             )
             counts = np.diff(best.indptr)
-            mention = np.repeat(np.arange(len(todo)), counts)
-            scores = self._lower_lookalikes(texts, todo[mention], best.indices, best.data)
-            found = loose_candidates(
-                mention, self.terminology.name_concept[best.indices], scores, best.indices, len(todo), k
-            )
+            mention, names, scores = self._pick(np.repeat(np.arange(len(todo)), counts), best.indices, best.data)
+            scores = self._lower_lookalikes(texts, todo[mention], names, scores)
+            found = loose_candidates(mention, self.terminology.name_concept[names], scores, names, len(todo), k)
             out.concepts[todo], out.scores[todo], out.names[todo] = found.concepts, found.scores, found.names
             # a mention is done when it has k concepts, none of which ties with a name beyond those fetched, or when no
             # further name matches
-            cut = (counts == wanted) & (wanted < self.terminology.n_names)
+            cut = (counts == wanted) & (wanted < n_names)
             lowest = np.zeros(len(todo), np.float32)
             lowest[counts > 0] = np.minimum.reduceat(best.data, best.indptr[:-1][counts > 0]) if best.nnz else 0
             short = found.concepts[:, k - 1] < 0
             todo = todo[(short & (threshold > 0)) | (cut & (short | ties_beyond(found, lowest)))]
             wanted, threshold = 4 * wanted, 0.0
         return out
+
+    def _pick(
+        self, mention: npt.NDArray[np.int64], columns: Rows, scores: Scores
+    ) -> tuple[npt.NDArray[np.int64], Rows, Scores]:
+        """Return what was found, all of shape (rows,), with name rows for columns, without what is not allowed."""
+        if self._allowed is None:
+            return mention, columns, scores
+        if self._allowed.few:
+            return mention, self._allowed.rows[columns], scores
+        kept = self._allowed.names[columns]
+        return mention[kept], columns[kept], scores[kept]
 
     def _lower_lookalikes(
         self, texts: Sequence[str], mention: npt.NDArray[np.int64], names: npt.NDArray[Any], scores: Scores
@@ -203,7 +224,7 @@ class TfidfGenerator(CandidateGenerator):
                 scores[part] = np.asarray(products.sum(axis=1)).ravel()
             return self._lower_lookalikes(texts, mention, names, scores)
 
-        scores, winners = score_by_names(concepts, self.terminology.first_name, pairs)
+        scores, winners = score_by_names(concepts, self.terminology.first_name, pairs, self._allowed)
         winners[scores <= 0] = -1
         return scores, winners
 

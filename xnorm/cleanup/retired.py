@@ -10,9 +10,8 @@ whose `relation` column may be missing.
 
 from __future__ import annotations
 
-from collections import deque
 from pathlib import Path
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
 from pydantic import model_validator
 
@@ -21,6 +20,7 @@ from xnorm.config import InputPath
 from xnorm.errors import ConfigError, DataError
 from xnorm.files import open_text, read_table, suffix
 from xnorm.registry import did_you_mean
+from xnorm.replacements import Replacements
 from xnorm.tables import Terminology
 from xnorm.types import Mention
 
@@ -64,16 +64,6 @@ class RetiredConfig(CleanupConfig):
         return self.path is not None and suffix(self.path) == ".rrf"
 
 
-class _Step(NamedTuple):
-    """A replacement, and what justifies it."""
-
-    to: str
-    relation: str
-
-
-_Steps = dict[str, list[_Step]]
-
-
 class Retired(Cleanup):
     """Replaces gold ids that are not in the terminology by those that took their place and are.
 
@@ -90,8 +80,8 @@ class Retired(Cleanup):
         """Raise `DataError` for a file that cannot be read, `ConfigError` for a relation that it does not have."""
         live = gold_rows(parts, terminology)
         dead = dict.fromkeys(i for ms in parts.values() for m in ms for i in m.gold if i not in live)
-        steps = self._steps(terminology)
-        found = {i: _successors(i, steps, terminology) for i in dead}
+        replacements = Replacements(terminology, own=self.config.terminology, further=self._listed())
+        found = replacements.follow(list(dead)).successors()
 
         def change(mention: Mention) -> Mention:
             if mention.composite and any(len(found.get(i, ())) > 1 for i in mention.gold):
@@ -107,17 +97,14 @@ class Retired(Cleanup):
 
         return each(parts, change)
 
-    def _steps(self, terminology: Terminology) -> _Steps:
-        steps: _Steps = {}
-        if self.config.terminology:
-            columns = (terminology.retired.column(c).to_pylist() for c in ("id", "replaced_by", "reason"))
-            for old, new, reason in zip(*columns, strict=True):
-                steps[old] = [_Step(to, reason or "retired") for to in new or ()]
+    def _listed(self) -> list[tuple[str, str, str]]:
+        """Return (old id, new id, relation) of the file."""
+        steps: list[tuple[str, str, str]] = []
         if self.config.path is not None:
             (self._read_rrf if self.config.is_rrf else self._read_table)(self.config.path, steps)
         return steps
 
-    def _read_rrf(self, path: Path, steps: _Steps) -> None:
+    def _read_rrf(self, path: Path, steps: list[tuple[str, str, str]]) -> None:
         wanted = set(self.config.relations or ["SY"])
         with open_text(path) as file:
             for number, line in enumerate(file, 1):
@@ -128,7 +115,7 @@ class Retired(Cleanup):
                 if cells[2] in wanted and cells[5]:
                     self._add(steps, cells[0], cells[5], cells[2])
 
-    def _read_table(self, path: Path, steps: _Steps) -> None:
+    def _read_table(self, path: Path, steps: list[tuple[str, str, str]]) -> None:
         wanted, met = self.config.relations, set[str]()
         for line, row in read_table(path, columns=("from", "to", "relation")[: 2 if wanted is None else 3]):
             old, new, relation = row["from"].strip(), row["to"].strip(), row.get("relation", "").strip()
@@ -142,26 +129,9 @@ class Retired(Cleanup):
                 hint = did_you_mean(relation, met) if met else "it has no rows"
                 raise ConfigError(f"{path}: no row has the relation '{relation}'; {hint}")
 
-    def _add(self, steps: _Steps, old: str, new: str, relation: str) -> None:
-        steps.setdefault(self._curie(old), []).append(_Step(self._curie(new), relation))
+    def _add(self, steps: list[tuple[str, str, str]], old: str, new: str, relation: str) -> None:
+        steps.append((self._curie(old), self._curie(new), relation))
 
     def _curie(self, identifier: str) -> str:
         prefix = self.config.prefix
         return identifier if prefix is None or ":" in identifier else f"{prefix}:{identifier}"
-
-
-def _successors(identifier: str, steps: _Steps, terminology: Terminology) -> dict[str, tuple[str, ...]]:
-    """Return the ids in the terminology that an id leads to, each with the relations on the shortest way there."""
-    found: dict[str, tuple[str, ...]] = {}
-    seen = {identifier}
-    todo: deque[tuple[str, tuple[str, ...]]] = deque([(identifier, ())])
-    while todo:
-        current, way = todo.popleft()
-        for to, relation in steps.get(current, ()):
-            if to not in seen:
-                seen.add(to)
-                if to in terminology:
-                    found[to] = (*way, relation)
-                else:
-                    todo.append((to, (*way, relation)))
-    return found

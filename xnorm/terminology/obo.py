@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import io
 import re
-from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import fastobo
 from pydantic import Field
 
+from xnorm.branches import below
 from xnorm.errors import ConfigError, DataError
 from xnorm.files import open_text
 from xnorm.registry import did_you_mean
@@ -126,20 +126,12 @@ class OboParser(Parser):
 
     def _below_roots(self, concepts: list[RawConcept], roots: list[str], report: SourceReport) -> Iterator[RawConcept]:
         """Yield the concepts at and below the roots, and the retired ones that one of these replaces."""
-        children: dict[str, list[str]] = defaultdict(list)
-        for concept in concepts:
-            for parent in concept.parents:
-                children[parent].append(concept.id)
         ids = {concept.id for concept in concepts if not concept.retired}
-        todo = [self.curie(root) for root in roots]
-        for root in todo:
+        roots = [self.curie(root) for root in roots]
+        for root in roots:
             if root not in ids:
                 raise DataError(f"has no concept '{root}'", path=self.config.path, fix="look at `roots` in the config")
-        kept: set[str] = set()
-        while todo:
-            if (current := todo.pop()) not in kept:
-                kept.add(current)
-                todo.extend(children[current])
+        kept = below(roots, ((concept.id, concept.parents) for concept in concepts))
         for concept in concepts:
             if concept.id in kept or (concept.retired and not kept.isdisjoint(concept.replaced_by)):
                 yield concept
