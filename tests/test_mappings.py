@@ -1,4 +1,4 @@
-"""Mapping tables: each format, what is used of it, ids mapped in columns, sources and files."""
+"""Mapping tables: each format, what is used of it, ids mapped in columns and sources."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import pyarrow as pa
 import pytest
 
 from xnorm.config import validate
-from xnorm.errors import ArtifactError, ConfigError, DataError
-from xnorm.mapped_files import map_file
+from xnorm.errors import ConfigError, DataError
 from xnorm.mapped_sources import map_facts
-from xnorm.mapping import Mapping, read_mapping
+from xnorm.mapping import Mapping, mapping_config, read_mapping
 from xnorm.mappings.base import MappingConfig, MappingReport, MappingRow, predicate_of
+from xnorm.new_ids import NewIds
 from xnorm.registry import find_component, list_components
 from xnorm.sources import TerminologyConfig, read_terminology
 from xnorm.terminology.base import RawConcept, RawName, SourceReport, in_columns
@@ -463,6 +463,81 @@ def test_ids_are_mapped(table, several, targets):
     assert mapping.map_ids([]).type == pa.list_(pa.string())
 
 
+@pytest.mark.parametrize(
+    ("options", "first", "second"),
+    [
+        ({}, NewIds("several", ("B:2", "B:1"), reason="exact, close"), NewIds("unmapped", ())),
+        ({"several": "first"}, NewIds("mapped", ("B:2",), reason="exact"), NewIds("unmapped", ())),
+        ({"several": "skip"}, NewIds("unmapped", (), reason="several targets"), NewIds("unmapped", ())),
+        (
+            {"several": "skip", "unmapped": "keep"},
+            NewIds("unmapped", None, reason="several targets"),
+            NewIds("unmapped", None),
+        ),
+    ],
+)
+def test_what_becomes_of_ids(table, options, first, second):
+    lines = ("source,target,p", "A:2,B:1,close", "A:2,B:2,exact", "A:1,B:2,close")
+    mapping = table(*lines, columns={"predicate": "p"}, predicates=["exact", "close"], **options)
+    assert mapping.look_up(["A:2", "A:3", "A:1"]) == [first, second, NewIds("mapped", ("B:2",), reason="close")]
+    assert mapping.look_up([]) == []
+
+
+# the type of a file
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "kind"),
+    [
+        ("a.csv", "subject_id,object_id\n", "table"),
+        ("a.TSV", "source\ttarget\n", "table"),
+        ("a.sssom.tsv", SSSOM, "sssom"),
+        ("a.tsv", "subject_id\tpredicate_id\tobject_id\n", "sssom"),
+        ("a.json", "", "concept_map"),
+        ("a.ndjson", "", "concept_map"),
+        ("der2_iisssccRefset_ExtendedMapSnapshot_INT_20260101.txt", RF2 + "\r\n", "rf2_map"),
+        ("a.tsv.gz", gzip.compress(RF2.encode() + b"\n"), "rf2_map"),
+    ],
+)
+def test_the_type_of_a_file(tmp_path, name, text, kind):
+    found = mapping_config(written(tmp_path, text, name), options={"several": "first", "rename_prefixes": {"a": "b"}})
+    assert (found.type, found.several, found.rename_prefixes) == (kind, "first", {"a": "b"})
+    assert found.path == tmp_path / name
+
+
+def test_a_mapping_described_in_yaml(tmp_path):
+    written(tmp_path, "s;target\nA:1;B:1\n", "a.txt")
+    text = "type: table\npath: a.txt\ndelimiter: ;\nseveral: first\ncolumns: {source: s, target: t}\n"
+    path = written(tmp_path, text, "a.yaml")
+    found = mapping_config(path, options={"several": "skip", "columns": {"target": "target"}})
+    assert (found.path, found.several) == (tmp_path / "a.txt", "skip")
+    assert pairs(read_mapping(found)) == [("A:1", "B:1", "exact")]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "arguments", "problem"),
+    [
+        ("a.txt", "source\ttarget\n", {}, "its name does not tell what type of mapping it is; set --type; known: "),
+        ("a.xlsx", "x", {}, "its name does not tell what type"),
+        ("a.csv", "x", {"type": "tables"}, "unknown type 'tables' of mappings; did you mean 'table'?"),
+        ("a.csv", "x", {"options": {"type": "sssom"}}, "--option type: use --type"),
+        ("a.csv", "x", {"options": {"path": "b.csv"}}, "--option path: is the MAPPING itself"),
+        ("a.csv", "x", {"options": {"systems": {}}}, "a.csv: unknown key 'systems'; known: "),
+        ("a.yaml", "path: a.csv\n", {}, "a.yaml: has no `type`; known: concept_map, rf2_map, sssom, table"),
+        ("a.yaml", "type: {a: b}\n", {}, "a.yaml: has no `type`"),
+        ("a.yaml", "type: table\n", {}, "a.yaml: path: Field required"),
+        ("a.yml", "type: table\npath: a\n", {"type": "sssom"}, "--type sssom: a.yml has a `type` of its own"),
+        ("a.yaml", "- type\n", {}, "expected a mapping of keys to values, found list"),
+    ],
+)
+def test_files_that_are_no_mapping(tmp_path, name, text, arguments, problem):
+    with pytest.raises(ConfigError) as e:
+        mapping_config(written(tmp_path, text, name), **arguments)
+    assert problem in str(e.value)
+    with pytest.raises(DataError, match=r"none\.tsv: no such file$"):
+        mapping_config(tmp_path / "none.tsv")
+
+
 # sources
 
 
@@ -538,75 +613,6 @@ def test_a_source_without_any_target(table):
     found, report = facts_of([RawConcept("Z:1", [RawName("x", "en")])], table("source,target", "A:1,B:1"))
     assert {kind: len(found[kind]) for kind in found} == dict.fromkeys(found, 0)
     assert report.skipped == {"concept without a target in the mapping": 1}
-
-
-# files
-
-
-def test_link_results_are_mapped(table, tmp_path):
-    def candidate(identifier: str, score: float) -> dict[str, Any]:
-        return {"concept_id": identifier, "name": "x", "score": score}
-
-    mapping = table("source,target", "A:1,B:1", "A:1,B:2", "A:2,B:2")
-    records = [
-        {
-            "id": "1",
-            "mention": "Käse",
-            "candidates": [candidate("A:1", 1.0), candidate("A:2", 0.5), candidate("A:3", 0.1)],
-        },
-        {"id": "2", "mention": "x", "candidates": []},
-    ]
-    path = written(tmp_path, "".join(json.dumps(r) + "\n" for r in records), "links.jsonl")
-    report = map_file(path, mapping, tmp_path / "out.jsonl")
-    out = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text("utf-8").splitlines()]
-    assert out == [
-        {
-            "id": "1", "mention": "Käse", "candidates": [
-                {"concept_id": "B:1", "name": "x", "score": 1.0, "mapped_from": "A:1"},
-                {"concept_id": "B:2", "name": "x", "score": 1.0, "mapped_from": "A:1"},
-            ],
-        },
-        {"id": "2", "mention": "x", "candidates": []},
-    ]  # fmt: skip
-    assert report.as_dict() == {"rows": 2, "ids": 3, "mapped": 2, "several": 1, "unmapped": 1}
-
-
-def test_other_json_lines_are_mapped(table, tmp_path):
-    mapping = table("source,target", "A:1,B:1", "A:1,B:2", unmapped="keep")
-    lines = '{"gold": ["A:1", "A:3"]}\n{"gold": "A:3"}\n{"gold": null}\n{"gold": "A:1"}\n'
-    path = written(tmp_path, lines, "gold.jsonl")
-    map_file(path, mapping, tmp_path / "out.jsonl", column="gold")
-    out = [json.loads(line)["gold"] for line in (tmp_path / "out.jsonl").read_text().splitlines()]
-    assert out == [["B:1", "B:2", "A:3"], "A:3", None, ["B:1", "B:2"]]
-
-
-@pytest.mark.parametrize(("ending", "comma"), [("csv", ","), ("tsv", "\t")])
-def test_tables_are_mapped(table, tmp_path, ending, comma):
-    mapping = table("source,target", "A:1,B:1", "A:1,B:2", "A:2,B:2", name="map.csv")
-    quoted = '"a, b"' if ending == "csv" else '"a, b'
-    path = written(tmp_path, f"n{comma}ids\n{quoted}{comma}A:1|A:2\nc{comma}A:3\nd{comma}\n", f"ids.{ending}")
-    out = tmp_path / f"out.{ending}"
-    report = map_file(path, mapping, out, column="ids")
-    assert out.read_text() == f"n{comma}ids\n{quoted}{comma}B:1|B:2\nc{comma}\nd{comma}\n"
-    assert report.as_dict() == {"rows": 3, "ids": 3, "mapped": 2, "several": 1, "unmapped": 1}
-
-
-def test_files_that_cannot_be_mapped(table, tmp_path):
-    mapping = table("source,target", "A:1,B:1", name="map.csv")
-    path = written(tmp_path, "ids\nA:1\n", "ids.csv")
-    with pytest.raises(DataError, match="has no column 'concept_id'"):
-        map_file(path, mapping, tmp_path / "out.csv")
-    assert not (tmp_path / "out.csv").exists()
-    with pytest.raises(ArtifactError, match="exists already"):
-        map_file(path, mapping, path, column="ids")
-    with pytest.raises(ConfigError, match="no format goes with this ending"):
-        map_file(written(tmp_path, "x", "ids.txt"), mapping, None)
-    path = written(tmp_path, '{"x": 1}\n', "ids.jsonl")
-    with pytest.raises(DataError, match=r":1: has neither 'candidates' nor 'concept_id'"):
-        map_file(path, mapping, None)
-    path = written(tmp_path, '{"candidates": [{"concept_id": 5}]}\n', "bad.jsonl")
-    with pytest.raises(DataError, match="expected a string, found a number"):
-        map_file(path, mapping, None)
 
 
 def test_names_of_one_terminology_over_another(table, tmp_path):

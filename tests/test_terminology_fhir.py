@@ -476,7 +476,7 @@ def test_systems_that_cannot_be_told_apart(tmp_path):
     )
     assert [c.id for c in parse(path, systems={two: "B"})[0]] == ["status:7", "B:7"]
     written(tmp_path, system({"code": "7"}, url=None))
-    assert message(path) == f"{path}: concept[0]: the code '7' has no system; set `prefix` of this source"
+    assert message(path) == f"{path}: concept[0]: the code '7' has no system; set `prefix`"
 
 
 def test_repeated_codes_are_joined(tmp_path):
@@ -536,7 +536,7 @@ def test_broken_resources(tmp_path):
     written(tmp_path, system(property=[{"uri": "x"}]) | {"concept": [{"code": "7"}]})
     assert message(path) == f"{path}: property[0]: has no 'code'"
     written(tmp_path, include() | {"expansion": {"contains": [{"code": "7"}]}})
-    assert message(path) == (f"{path}: expansion.contains[0]: the code '7' has no system; set `prefix` of this source")
+    assert message(path) == f"{path}: expansion.contains[0]: the code '7' has no system; set `prefix`"
     written(tmp_path, include() | {"expansion": {"total": "7", "contains": [{"system": SCT, "code": "7"}]}})
     assert message(path) == f"{path}: expansion.total: expected a number, found a string"
 

@@ -13,7 +13,7 @@ from xnorm import __version__
 from xnorm.cli_benchmarks import compare, evaluate
 from xnorm.cli_linking import link
 from xnorm.cli_models import export, train
-from xnorm.cli_terminologies import diff, forward, index, info, search
+from xnorm.cli_terminologies import diff, forward, index, info, map_, search
 
 app = typer.Typer(
     help="Link mentions of diseases, symptoms or drugs, in any language, to the concepts of a terminology.",
@@ -39,8 +39,10 @@ def _main(
     pass
 
 
-for command in (index, link, info, search, diff, forward, evaluate, train, compare, export):  # in the order of the help
-    app.command()(command)
+# in the order of the help
+commands = (index, link, info, search, diff, forward, map_, evaluate, train, compare, export)
+for command in commands:
+    app.command(command.__name__.rstrip("_"))(command)  # map_, for the name of a builtin is taken
 
 
 def main() -> None:

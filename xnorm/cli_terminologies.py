@@ -4,16 +4,30 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from xnorm.cli_shared import AsJson, Overwrite, Quiet, one_line_errors
 from xnorm.errors import ConfigError
 
-__all__ = ["diff", "forward", "index", "info", "search"]
+if TYPE_CHECKING:
+    from xnorm.id_files import IdCounts
+    from xnorm.new_ids import IdLookup
+    from xnorm.progress import Progress
+
+__all__ = ["diff", "forward", "index", "info", "map_", "search"]
 
 TERMINOLOGY = "An index folder, or a config, whose sources are read if it has no index."
+IdFile = Annotated[Path, typer.Argument(help="JSON Lines, CSV or TSV with concept ids, by its ending.")]
+Rewritten = Annotated[
+    Path | None, typer.Option("--output", "-o", help="File to write, with the same ending; default: standard output.")
+]
+IdColumns = Annotated[
+    list[str] | None,
+    typer.Option("--column", help="Column or key of the ids (mentions.gold); default: as `xnorm link` writes them."),
+]
+Delimiter = Annotated[str | None, typer.Option("--delimiter", help="Character between the cells of a table.")]
 
 
 @one_line_errors
@@ -164,55 +178,102 @@ def diff(
 @one_line_errors
 def forward(
     index: Annotated[str, typer.Argument(help=f"The newest release: {TERMINOLOGY[0].lower()}{TERMINOLOGY[1:]}")],
-    file: Annotated[Path, typer.Argument(help="JSON Lines, CSV or TSV with concept ids, by its ending.")],
-    output: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", help="File to write, with the same ending; default: standard output."),
-    ] = None,
-    column: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--column", help="Column or key of the ids (mentions.gold); default: as `xnorm link` writes them."
-        ),
-    ] = None,
+    file: IdFile,
+    output: Rewritten = None,
+    column: IdColumns = None,
     through: Annotated[
         list[str] | None,
         typer.Option("--through", help="An earlier release whose retired ids count, too; the latest first."),
     ] = None,
-    delimiter: Annotated[
-        str | None, typer.Option("--delimiter", help="Character between the cells of a table.")
-    ] = None,
+    delimiter: Delimiter = None,
     overwrite: Overwrite = False,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
     """Bring the ids of a file up to date: retired ids become what took their place, with the reason."""
     from xnorm.console import Reporter
-    from xnorm.console_terminologies import forward_summary
-    from xnorm.forward import forward_file
+    from xnorm.console_terminologies import ids_summary
     from xnorm.linking import open_terminology
-    from xnorm.replacements import Replacements
+    from xnorm.replacements import STATUSES, Replacements
 
-    if output is None and as_json:
-        raise ConfigError("--json prints the counts on standard output, where the file would go; name an --output")
-    if output is not None and file.exists() and output.exists() and file.samefile(output):
-        raise ConfigError(f"--output {output}: is the input itself; choose another file")
+    _check_rewritten([file], output, as_json=as_json)
     releases = [open_terminology(release) for release in through or ()]
     replacements = Replacements(open_terminology(index), releases=releases)
     with Reporter(quiet=quiet or as_json) as reporter:
-        counts = forward_file(
-            file,
-            output,
-            replacements,
-            columns=column or (),
-            delimiter="\t" if delimiter == "\\t" else delimiter,
-            overwrite=overwrite,
-            progress=reporter,
-        )
+        counts = _rewrite(file, output, replacements, column, delimiter, overwrite, reporter)
+    _say(counts.as_dict(), ids_summary(counts, STATUSES), quiet=quiet, as_json=as_json)
+
+
+@one_line_errors
+def map_(
+    mapping: Annotated[
+        Path,
+        typer.Argument(help="A mapping file, or a YAML file with its `type` and settings, as a source's `map`."),
+    ],
+    file: IdFile,
+    output: Rewritten = None,
+    column: IdColumns = None,
+    type: Annotated[
+        str | None,
+        typer.Option(
+            "--type", help="Type of the mapping file: table, sssom, concept_map, rf2_map; default: as it looks."
+        ),
+    ] = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option("--option", metavar="KEY=VALUE", help="A setting of the mapping, such as columns.source=code."),
+    ] = None,
+    delimiter: Delimiter = None,
+    overwrite: Overwrite = False,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Translate the ids of a file to those of another terminology, by a mapping."""
+    from xnorm.config import parse_options
+    from xnorm.console import Reporter
+    from xnorm.console_terminologies import ids_summary, mapping_summary
+    from xnorm.mapping import MAPPED, mapping_config, read_mapping
+
+    _check_rewritten([file, mapping], output, as_json=as_json)
+    config = mapping_config(mapping, type=type, options=parse_options(option or ()))
+    with Reporter(quiet=quiet or as_json) as reporter:
+        known = read_mapping(config)
+        counts = _rewrite(file, output, known, column, delimiter, overwrite, reporter)
+    lines = [mapping_summary(known.report), *ids_summary(counts, MAPPED)]
+    if counts.ids["unmapped"] and not counts.ids["mapped"] + counts.ids["several"]:
+        lines.append(f"no id has a target; the mapping is of ids such as {known.sources[0]}")
+    _say({**counts.as_dict(), "mapping": known.report.as_dict()}, lines, quiet=quiet, as_json=as_json)
+
+
+def _check_rewritten(inputs: list[Path], output: Path | None, *, as_json: bool) -> None:
+    if output is None and as_json:
+        raise ConfigError("--json prints the counts on standard output, where the file would go; name an --output")
+    if output is not None and output.exists() and any(i.exists() and i.samefile(output) for i in inputs):
+        raise ConfigError(f"--output {output}: is the input itself; choose another file")
+
+
+def _rewrite(
+    file: Path,
+    output: Path | None,
+    lookup: IdLookup,
+    columns: list[str] | None,
+    delimiter: str | None,
+    overwrite: bool,
+    progress: Progress,
+) -> IdCounts:
+    from xnorm.id_files import rewrite_ids
+
+    delimiter = "\t" if delimiter == "\\t" else delimiter
+    return rewrite_ids(
+        file, output, lookup, columns=columns or (), delimiter=delimiter, overwrite=overwrite, progress=progress
+    )
+
+
+def _say(data: dict[str, Any], lines: list[str], *, quiet: bool, as_json: bool) -> None:
     if as_json:
-        typer.echo(json.dumps(counts.as_dict(), indent=2, ensure_ascii=False))
+        typer.echo(json.dumps(data, indent=2, ensure_ascii=False))
     elif not quiet:
-        for line in forward_summary(counts):
+        for line in lines:
             typer.echo(line, err=True)
 
 

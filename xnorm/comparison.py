@@ -10,7 +10,6 @@ import functools
 import json
 import math
 import os
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import astuple, dataclass, fields, replace
 from pathlib import Path
@@ -23,6 +22,7 @@ import pyarrow.parquet as pq
 
 from xnorm.artifact import open_folder
 from xnorm.errors import ArtifactError, ConfigError
+from xnorm.markdown import one_line
 from xnorm.metrics import Floats, Ints, Measured, Metric, parse_metric
 from xnorm.registry import did_you_mean
 from xnorm.resampling import bootstrap, compare, holm, mcnemar
@@ -104,14 +104,14 @@ class RunComparison:
         """Return a table a run for a paper, another for each breakdown, and what a reader must know of them."""
         lines: list[str] = []
         for by, run in dict.fromkeys((r.by, r.run) for r in self.results):
-            head = [*([] if by is None else [_cell(by)]), "metric", _cell(self.baseline), _cell(run)]
+            head = [*([] if by is None else [one_line(by)]), "metric", one_line(self.baseline, 300), one_line(run, 300)]
             table = [[*head, "difference [low, high]", "p", "p (Holm)"], ["---"] * (len(head) + 3)]
             rows = [r for r in self.results if (r.by, r.run) == (by, run)]
             for r in rows:
                 interval = "" if math.isnan(r.low) else f" [{r.low:+.3f}, {r.high:+.3f}]"
                 cells = [r.metric, _shown(r.baseline), _shown(r.value), _shown(r.difference, "+") + interval]
                 cells += [_shown(r.p_value, "p"), _shown(r.p_holm, "p")]
-                table.append([*([] if r.part is None else [_cell(r.part)]), *cells])
+                table.append([*([] if r.part is None else [one_line(r.part, 300)]), *cells])
             width = -1 if all(r.p_holm is None for r in rows) else None
             lines += [*(f"| {' | '.join(row[:width])} |" for row in table), ""]
         lines.append(
@@ -119,7 +119,7 @@ class RunComparison:
             f"{self.resamples:,} resamples; p of the paired randomisation test, {self.permutations:,} permutations."
         )
         notes = [f"left out of '{run}': {n:,} {k}" for run, left in self.dropped.items() for k, n in left.items() if n]
-        notes = [f"- {_cell(note)}" for note in (*notes, *self.differences)]
+        notes = [f"- {one_line(note, 1000)}" for note in (*notes, *self.differences)]
         return "\n".join([*lines, *([""] if notes else []), *notes]) + "\n"
 
 
@@ -391,8 +391,3 @@ def _shown(value: float | None, form: str = "") -> str:
     if value is None or math.isnan(value):
         return "n/a"
     return f"{value:{form}.3f}" if form != "p" else f"{value:.4f}" if value >= 0.0001 else "< 0.0001"
-
-
-def _cell(text: str) -> str:
-    """Return text on one line, without meaning to Markdown."""
-    return re.sub(r"([\\`*_\[<|~$&])", r"\\\1", " ".join(text.split()))

@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import Any, TextIO
 
-from xnorm.forward import ForwardCounts
+from xnorm.id_files import IdCounts
+from xnorm.mappings.base import MappingReport
 from xnorm.plots import shown
-from xnorm.replacements import STATUSES
 from xnorm.types import SCOPES
 
-__all__ = ["diff_summary", "forward_summary", "show_concepts", "show_hits"]
+__all__ = ["diff_summary", "ids_summary", "mapping_summary", "show_concepts", "show_hits"]
 
 Data = Mapping[str, Any]
 _LONG = 500
@@ -103,21 +103,32 @@ def diff_summary(about: Data, file: TextIO) -> None:
     _print(f"concepts of both that changed: {about['changed']:,}, {about['moved']:,} of them with other parents", file)
 
 
-def forward_summary(counts: ForwardCounts) -> list[str]:
-    """Return what became of the ids of a file."""
+def ids_summary(counts: IdCounts, statuses: Sequence[str]) -> list[str]:
+    """Return what became of the ids of a file.
+
+    Args:
+        statuses: the order in which they are told.
+    """
     total = sum(counts.ids.values())
     lines = [f"{total:,} ids in {counts.records:,} records"]
-    for status in STATUSES:
+    unmapped = ", left out" if counts.left_out else ", kept as they were"
+    notes = {"retired": ", kept as they were", "unknown": ", kept as they were", "unmapped": unmapped}
+    for status in statuses:
         if n := counts.ids[status]:
             examples = counts.examples.get(status, [])
             shown_ids = f" ({'; '.join(examples)}{'; ...' if n > len(examples) else ''})" if examples else ""
-            kept = ", kept as they were" if status in ("retired", "unknown") else ""
-            lines.append(f"  {status}: {n:,}{kept}{shown_ids}")
+            lines.append(f"  {status}: {n:,}{notes.get(status, '')}{shown_ids}")
     if counts.joined:
         lines.append(f"left out {counts.joined:,} candidates that became the same concept as a better one")
     if counts.without:
         lines.append(f"{counts.without:,} records have no id")
     return lines
+
+
+def mapping_summary(report: MappingReport) -> str:
+    """Return what was read of a mapping, in a line."""
+    skipped = "; ".join(f"{n:,} {reason}" for reason, n in report.skipped.items())
+    return f"{report.rows:,} pairs of ids from {report.path}" + (f"; left out: {skipped}" if skipped else "")
 
 
 def _print(text: str, file: TextIO) -> None:

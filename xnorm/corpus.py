@@ -292,8 +292,7 @@ def _read_part(
     for reasons, of_all in ((report.skipped, total.skipped), (report.noted, total.noted)):
         of_all.update(reasons)
     for reason, places in report.examples.items():
-        shown = total.examples.setdefault(reason, [])
-        shown += places[: 3 - len(shown)]
+        total.show(reason, places)
     gold = {i for m in mentions for i in m.gold}
     hub = getattr(config, "hub", None)
     about = {

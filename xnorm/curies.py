@@ -60,11 +60,13 @@ class Systems:
     Args:
         given: prefix by `system` URL, which the user says.
         default: prefix of a system that is neither given nor known; None for the last part of its URL.
+        option: what the user calls the default, for errors.
     """
 
-    def __init__(self, given: Mapping[str, str], default: str | None = None) -> None:
+    def __init__(self, given: Mapping[str, str], default: str | None = None, option: str = "`prefix`") -> None:
         self._given = {_plain(system): prefix for system, prefix in given.items()}
         self._default = default
+        self._option = option
         self._seen: dict[str, str] = {}
         self._by_prefix: dict[str, tuple[str, bool]] = {}
         """Prefix -> URL of its first system, and whether the prefix is sure: given or known."""
@@ -79,7 +81,7 @@ class Systems:
             return code
         if system is None:
             if self._default is None:
-                raise ValueError(f"the code '{code}' has no system; set `prefix` of this source")
+                raise ValueError(f"the code '{code}' has no system; set {self._option}")
             return f"{self._default}:{code}"
         prefix = self._seen.get(system)
         return f"{self._prefix(system) if prefix is None else prefix}:{code}"

@@ -13,7 +13,7 @@ from scipy.sparse.csgraph import connected_components
 
 from xnorm.tables import Terminology, ranges
 
-__all__ = ["hierarchy"]
+__all__ = ["children", "hierarchy"]
 
 MOST_LEVELS = 1000
 """Levels that are counted; no terminology is that deep."""
@@ -32,9 +32,8 @@ def hierarchy(terminology: Terminology) -> dict[str, Any]:
     `missing_retired` those of them that are retired.
     """
     n = len(terminology)
-    child, parent, missing = _edges(terminology)
-    graph = sp.csr_matrix((np.ones(len(child), bool), (parent, child)), shape=(n, n))
-    above = np.bincount(child, minlength=n)
+    graph, missing = children(terminology)
+    above = np.bincount(graph.indices, minlength=n)
     below = np.diff(graph.indptr)
     roots = np.flatnonzero((above == 0) & (below > 0))
     alone = np.flatnonzero((above == 0) & (below == 0))
@@ -45,7 +44,7 @@ def hierarchy(terminology: Terminology) -> dict[str, Any]:
     most = np.argsort(-counts, kind="stable")[:EXAMPLES]
     retired = pc.is_in(ids, value_set=terminology.retired.column("id"))
     return {
-        "edges": len(child) + len(missing),
+        "edges": graph.nnz + len(missing),
         "roots": len(roots),
         "root_examples": _shown(terminology, roots[np.argsort(-below[roots], kind="stable")]),
         "alone": len(alone),
@@ -64,16 +63,17 @@ def hierarchy(terminology: Terminology) -> dict[str, Any]:
     }
 
 
-def _edges(terminology: Terminology) -> tuple[Ints, Ints, pa.Array]:
-    """Return the rows of children and of their parents, each pair once, and the ids of parents that are not there."""
+def children(terminology: Terminology) -> tuple[sp.csr_matrix, pa.Array]:
+    """Return which concept stands right above which, of shape (concepts, concepts), and the ids of parents that are not
+    there."""
     lists = terminology.concepts.column("parents").combine_chunks()
-    tags = lists.flatten().dictionary_encode()  # few parents, many children: ids are looked up once
-    of = pc.list_parent_indices(lists).to_numpy().astype(np.int64)
-    rows = np.append(terminology.rows(tags.dictionary), np.int32(-1))
-    parent = rows[pc.fill_null(tags.indices, -1).to_numpy(zero_copy_only=False)].astype(np.int64)
+    ids = pc.list_flatten(lists)
+    parent = terminology.rows(ids)
     there = parent >= 0
-    pairs = np.unique(of[there] << 32 | parent[there])
-    return pairs >> 32, pairs & 0xFFFFFFFF, tags.filter(pa.array(~there)).cast(pa.string()).drop_null()
+    child = pc.list_parent_indices(lists).to_numpy()[there]
+    shape = (len(terminology), len(terminology))
+    graph = sp.csr_matrix((np.ones(len(child), bool), (parent[there], child)), shape=shape)
+    return graph, ids.filter(pa.array(~there)).drop_null()
 
 
 def _levels(graph: sp.csr_matrix, roots: Ints) -> tuple[list[int], int]:

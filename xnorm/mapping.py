@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from collections.abc import Mapping as Keys
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from xnorm.errors import DataError
+from xnorm.config import merge, read_yaml, validate
+from xnorm.errors import ConfigError, DataError
+from xnorm.files import open_text, suffix
 from xnorm.mappings.base import PREDICATES, MappingConfig, MappingReader, MappingReport, MappingRow, inverse
-from xnorm.registry import find_component
+from xnorm.new_ids import NewIds
+from xnorm.registry import find_component, list_components
 from xnorm.tables import ranges
 
-__all__ = ["ROWS", "Mapping", "as_array", "read_mapping"]
+__all__ = ["MAPPED", "ROWS", "Mapping", "as_array", "mapping_config", "read_mapping"]
 
 ROWS = pa.schema(
     {
@@ -27,6 +33,8 @@ ROWS = pa.schema(
     }
 )
 """Columns of a mapping."""
+MAPPED = ("mapped", "several", "unmapped")
+"""What becomes of an id: it has one target; it has several; it has none, or several where `several` is `skip`."""
 
 _Rows = npt.NDArray[np.int64]
 
@@ -84,6 +92,79 @@ class Mapping:
         # a null offset makes a null list
         offsets_with_nulls = pa.array(offsets, mask=np.append(counts == 0, False))
         return pa.ListArray.from_arrays(offsets_with_nulls, as_array(self.rows.column("target")).take(pa.array(rows)))
+
+    def look_up(self, ids: Sequence[str]) -> list[NewIds]:
+        """Return the targets of ids for `xnorm.id_files`; the statuses are `MAPPED`, the reasons the predicates. Ids
+        without a target are left out or stay, as `unmapped` says."""
+        position, rows = self.rows_of(ids)
+        targets = self.rows.column("target").take(pa.array(rows)).to_pylist()
+        predicates = self.rows.column("predicate").take(pa.array(rows)).to_pylist()
+        ends = np.searchsorted(position, np.arange(len(ids) + 1)).tolist()
+        lost = None if self.config.unmapped == "keep" else ()
+        known = pc.is_in(pa.array(ids, pa.string()), value_set=self.sources).to_pylist()
+        found = []
+        for start, end, has_targets in zip(ends, ends[1:], known, strict=False):
+            if start == end:
+                found.append(NewIds("unmapped", lost, reason="several targets" if has_targets else None))
+            else:
+                status = "mapped" if end == start + 1 else "several"
+                reason = ", ".join(dict.fromkeys(predicates[start:end]))
+                found.append(NewIds(status, tuple(targets[start:end]), reason=reason))
+        return found
+
+
+def mapping_config(path: Path, *, type: str | None = None, options: Keys[str, Any] | None = None) -> MappingConfig:
+    """Return the config of a mapping that stands in a file, or that a YAML file describes, as a source's `map` does.
+
+    Args:
+        path: a mapping, or a file `.yaml` or `.yml`.
+        type: of a mapping; default: by the file's name and its first line.
+        options: keys of the config; they take the place of those of a YAML file.
+
+    Raises:
+        ConfigError: the type cannot be told, an option is not one of the type's, or the YAML file is not a mapping.
+        DataError: there is no such file, or its first line cannot be read.
+    """
+    data = dict(options or {})
+    for key in ("type", "path"):
+        if key in data:
+            raise ConfigError(f"--option {key}: " + ("use --type" if key == "type" else "is the MAPPING itself"))
+    if suffix(path) in (".yaml", ".yml"):
+        if type is not None:
+            raise ConfigError(f"--type {type}: {path.name} has a `type` of its own; change it there")
+        data, where = merge(read_yaml(path), data), str(path)
+        if not isinstance(data.get("type"), str):
+            raise ConfigError(f"{path}: has no `type`; {_types()}")
+    elif not path.exists():
+        raise DataError("no such file", path=path)
+    else:
+        data, where = {**data, "type": type or _type_of(path), "path": path}, f"mapping {path}"
+    config: MappingConfig = validate(find_component("mappings", data["type"]).config_class, data, where=where)
+    return config
+
+
+def _type_of(path: Path) -> str:
+    """Return the format of a mapping by its name and, where several share an ending, its first line."""
+    ending = suffix(path)
+    if ending in (".json", ".ndjson", ".jsonl"):
+        return "concept_map"
+    if ending == ".csv":
+        return "table"
+    if ending in (".tsv", ".txt"):
+        with open_text(path) as file:
+            first = file.readline(10_000)
+        cells = {cell.strip() for cell in first.split("\t")}
+        if first.startswith("#") or {"subject_id", "object_id"} <= cells:
+            return "sssom"
+        if {"referencedComponentId", "mapTarget"} <= cells:
+            return "rf2_map"
+        if ending == ".tsv":
+            return "table"
+    raise ConfigError(f"{path}: its name does not tell what type of mapping it is; set --type; {_types()}")
+
+
+def _types() -> str:
+    return f"known: {', '.join(list_components('mappings'))}"
 
 
 def read_mapping(config: MappingConfig) -> Mapping:

@@ -14,6 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from xnorm.new_ids import NewIds
 from xnorm.tables import Terminology, ranges
 
 __all__ = ["STATUSES", "Followed", "Replacements"]
@@ -147,6 +148,17 @@ class Replacements:
         status[(status == 4) & (_places(old, self._nodes) >= 0)] = 3
         gone = self._why.take(pa.array(np.where((place >= 0) & ~live, place, 0), mask=(place < 0) | live))
         return Followed(self.terminology, old, status.astype(np.int8), gone, origin, row, way, list(ways))
+
+    def look_up(self, ids: Sequence[str]) -> list[NewIds]:
+        """Return what takes the place of ids and what it is called, for `xnorm.id_files`; ids whose place nothing takes
+        stay. The statuses are `STATUSES`."""
+        table = self.follow(ids).as_table().to_pydict()
+        live = [i for to in table["replaced_by"] for i in to]
+        names = iter(self.terminology.take("concepts", "name", self.terminology.rows(live)))
+        return [
+            NewIds(status, tuple(to) or None, tuple(next(names) for _ in to) or None, reason)
+            for status, to, reason in zip(*(table[c] for c in ("status", "replaced_by", "reason")), strict=True)
+        ]
 
     def _lengthen(self, way: Ints, edge: Ints, ways: dict[tuple[str, ...], int]) -> Ints:
         """Return the ways with one more step; there are few different ones."""

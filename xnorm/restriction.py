@@ -14,10 +14,11 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import scipy.sparse as sp
-from scipy.sparse.csgraph import breadth_first_order
 
+from xnorm.branches import rows_below
 from xnorm.errors import ConfigError, XnormWarning
 from xnorm.filters import QueryFilters, ValueSet
+from xnorm.hierarchy import children
 from xnorm.registry import did_you_mean
 from xnorm.semantic_types import spellings
 from xnorm.tables import Terminology
@@ -83,7 +84,7 @@ class Restrictions:
         if restriction.types is not None:
             concepts &= self._of_types(restriction.types)
         if restriction.branches is not None:
-            concepts &= self._below(np.frombuffer(restriction.branches, np.int32))
+            concepts &= rows_below(np.frombuffer(restriction.branches, np.int32), self._children)
         if restriction.value_set is not None:
             listed = np.zeros(len(concepts), bool)
             listed[np.frombuffer(restriction.value_set, np.int32)] = True
@@ -151,7 +152,7 @@ class Restrictions:
         """Return a hint with the id that looks most like a wrong one, or an id as it should look."""
         ids = self.terminology.concepts.column("id").chunk(0)
         first: str = ids[0].as_py()
-        tries = [wrong, wrong.upper(), f"{first.partition(':')[0]}:{wrong}"]
+        tries = [wrong, wrong.upper(), *([] if ":" in wrong else [f"{first.partition(':')[0]}:{wrong}"])]
         near: dict[str, None] = {}
         for text in tries:
             if text in self.terminology:
@@ -170,26 +171,9 @@ class Restrictions:
         mask[pc.list_parent_indices(lists).filter(hits).to_numpy()] = True
         return mask
 
-    def _below(self, roots: npt.NDArray[np.int32]) -> Mask:
-        """Return which concepts are one of the roots or lie below it, cycles or not."""
-        n = len(self.terminology)
-        # one node above the roots, from which everything is reached
-        indptr = np.append(self._children.indptr, self._children.nnz + len(roots))
-        indices = np.concatenate([self._children.indices, roots])
-        graph = sp.csr_matrix((np.ones(len(indices), np.float64), indices, indptr), shape=(n + 1, n + 1))
-        mask = np.zeros(n + 1, bool)
-        mask[breadth_first_order(graph, n, directed=True, return_predecessors=False)] = True
-        return mask[:n]
-
     @cached_property
     def _children(self) -> sp.csr_matrix:
-        """Which concept stands right above which, shape (concepts, concepts)."""
-        lists = self.terminology.concepts.column("parents").combine_chunks()
-        parents = self.terminology.rows(pc.list_flatten(lists))
-        known = parents >= 0
-        children = pc.list_parent_indices(lists).to_numpy()[known].astype(np.int32)
-        shape = (len(self.terminology), len(self.terminology))
-        return sp.csr_matrix((np.ones(len(children), bool), (parents[known], children)), shape=shape)
+        return children(self.terminology)[0]
 
 
 def _spelt(word: str, known: Sequence[str]) -> set[str]:

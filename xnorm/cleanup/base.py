@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 from xnorm.config import ComponentConfig
 from xnorm.tables import Terminology
+from xnorm.tally import Tally
 from xnorm.types import Mention
 
 __all__ = ["Cleanup", "CleanupConfig", "Parts", "StageReport", "each", "gold_rows", "with_gold"]
@@ -25,7 +26,7 @@ class CleanupConfig(ComponentConfig):
 
 
 @dataclass(slots=True)
-class StageReport:
+class StageReport(Tally):
     """What a stage did, for the protocol of a number."""
 
     stage: str
@@ -40,18 +41,11 @@ class StageReport:
 
     def drop(self, reason: str, what: str | None = None) -> None:
         """Count a mention that is dropped."""
-        self.dropped[reason] += 1
-        self._show(reason, what)
+        self.count(self.dropped, reason, what)
 
     def change(self, reason: str, what: str | None = None) -> None:
         """Count something that is changed or worth a note."""
-        self.changed[reason] += 1
-        self._show(reason, what)
-
-    def _show(self, reason: str, what: str | None) -> None:
-        shown = self.examples.setdefault(reason, [])
-        if what is not None and len(shown) < 3 and what not in shown:
-            shown.append(what)
+        self.count(self.changed, reason, what)
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""

@@ -17,6 +17,7 @@ from pydantic import AfterValidator, Field
 
 from xnorm.config import ComponentConfig, InputPath
 from xnorm.errors import DataError
+from xnorm.tally import Tally
 from xnorm.text import lang_code
 from xnorm.types import Document, Mention
 
@@ -59,7 +60,7 @@ class SpanReaderConfig(ReaderConfig):
 
 
 @dataclass(slots=True)
-class ReadReport:
+class ReadReport(Tally):
     """What was read, what was left out and what looked wrong, with the first places of each reason."""
 
     documents: int = 0
@@ -74,18 +75,11 @@ class ReadReport:
 
     def skip(self, reason: str, where: str | None = None) -> None:
         """Count a record that was left out."""
-        self.skipped[reason] += 1
-        self._place(reason, where)
+        self.count(self.skipped, reason, where)
 
     def note(self, reason: str, where: str | None = None) -> None:
         """Count a record that was kept although something about it is wrong."""
-        self.noted[reason] += 1
-        self._place(reason, where)
-
-    def _place(self, reason: str, where: str | None) -> None:
-        places = self.examples.setdefault(reason, [])
-        if where is not None and len(places) < 3:
-            places.append(where)
+        self.count(self.noted, reason, where)
 
 
 class Reader(ABC):

@@ -14,6 +14,7 @@ from pydantic import Field
 from xnorm.config import ComponentConfig, InputPath
 from xnorm.errors import DataError
 from xnorm.registry import did_you_mean
+from xnorm.tally import Tally
 
 __all__ = [
     "PREDICATES",
@@ -87,7 +88,7 @@ class MappingRow(NamedTuple):
 
 
 @dataclass(slots=True)
-class MappingReport:
+class MappingReport(Tally):
     """What was read from a mapping, and what was not, with the first places of each reason."""
 
     path: str
@@ -114,10 +115,7 @@ class MappingReport:
             reason: why, in words that fit "N skipped: ...".
             where: a line number or an id; the first three of each reason are kept.
         """
-        self.skipped[reason] += 1
-        places = self.examples.setdefault(reason, [])
-        if where is not None and len(places) < 3:
-            places.append(f"line {where}" if isinstance(where, int) else where)
+        self.count(self.skipped, reason, where)
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""

@@ -12,7 +12,7 @@ from typing import ClassVar
 from pydantic import Field
 
 from xnorm.curies import Systems
-from xnorm.files import read_json, read_json_lines, suffix
+from xnorm.fhir import identify, name_of, read_resources
 from xnorm.mappings.base import MappingConfig, MappingReader, MappingReport, MappingRow, predicate_of
 from xnorm.records import JsonObject
 
@@ -45,41 +45,22 @@ class ConceptMapReader(MappingReader):
 
         Raises:
             DataError: a value of another kind than expected, an unknown equivalence, a code without a system, two
-                systems that would have one prefix, or as `xnorm.files.read_json` and `read_json_lines`.
+                systems that would have one prefix, or as `xnorm.fhir.read_resources`.
         """
         self._report = report
         config = self.config
-        self._sources = Systems(config.systems, config.source_prefix)
-        self._targets = Systems(config.systems, config.target_prefix)
+        prefixes = "`source_prefix` or `target_prefix`"
+        self._sources = Systems(config.systems, config.source_prefix, prefixes)
+        self._targets = Systems(config.systems, config.target_prefix, prefixes)
         versions: set[str | None] = set()
-        for resource in self._resources():
+        for kind, resource in read_resources(config.path, report.skip):
+            if kind != "ConceptMap":
+                report.skip(f"resource of type {kind}", name_of(resource))
+                continue
             versions.add(resource.string("version"))
             for group in resource.objects("group", forget=True):
                 yield from self._group(group)
         report.version = versions.pop() if len(versions) == 1 else None
-
-    def _resources(self) -> Iterator[JsonObject]:
-        """Yield the concept maps, those in bundles too."""
-        path = self.config.path
-        if suffix(path) in (".ndjson", ".jsonl"):
-            lines = read_json_lines(path, unique_keys=True)
-            todo = (JsonObject(values, path=path, line=line) for line, values in lines)
-        else:
-            todo = (JsonObject(values, path=path) for values in (read_json(path),))
-        for outer in todo:
-            stack = [outer]
-            while stack:
-                resource = stack.pop()
-                kind = resource.string("resourceType")
-                if kind is None:
-                    raise resource.error("has no 'resourceType'", fix="is it a FHIR resource?", here=True)
-                if kind == "ConceptMap":
-                    yield resource
-                elif kind == "Bundle":
-                    entries = [entry.object("resource") for entry in resource.objects("entry", forget=True)]
-                    stack.extend(inner for inner in reversed(entries) if inner is not None)
-                else:
-                    self._report.skip(f"resource of type {kind}", resource.string("url") or resource.string("id"))
 
     def _group(self, group: JsonObject) -> Iterator[MappingRow]:
         source, target = group.string("source"), group.string("target")
@@ -95,7 +76,7 @@ class ConceptMapReader(MappingReader):
             elif not element.items("target"):
                 self._report.skip("code without a target", code)
             else:
-                identifier = self._identify(self._sources, code, source, element)
+                identifier = identify(self._sources, code, source, element)
                 for item in element.objects("target"):
                     yield from self._target(identifier, item, target)
 
@@ -115,11 +96,4 @@ class ConceptMapReader(MappingReader):
             predicate = predicate_of(word)
         except ValueError as e:
             raise item.error(str(e), here=True) from None
-        yield MappingRow(source, self._identify(self._targets, code, system, item), predicate, None, item.line)
-
-    def _identify(self, systems: Systems, code: str, system: str | None, at: JsonObject) -> str:
-        try:
-            return systems.curie(" ".join(code.split()), system)
-        except ValueError as e:
-            problem = str(e).replace("`prefix` of this source", "`source_prefix` or `target_prefix`")
-            raise at.error(problem, here=True) from None
+        yield MappingRow(source, identify(self._targets, code, system, item), predicate, None, item.line)

@@ -16,25 +16,13 @@ from typing import ClassVar, Literal
 
 from xnorm.errors import DataError
 from xnorm.files import read_table
-from xnorm.terminology.base import Parser, RawConcept, RawName, SourceConfig, SourceReport
+from xnorm.terminology.base import Parser, RawConcept, RawName, SourceConfig, SourceReport, predicate_scope
 from xnorm.text import clean
 
 __all__ = ["BabelonConfig", "BabelonParser"]
 
 _UNTRANSLATED = "NOT_TRANSLATED"
 _STATUSES = {"OFFICIAL", "UNDER_REVIEW", "CANDIDATE", _UNTRANSLATED}
-_SCOPES = {
-    "label": "preferred",
-    "hasexactsynonym": "exact",
-    "exactsynonym": "exact",
-    "hasnarrowsynonym": "narrow",
-    "narrowsynonym": "narrow",
-    "hasbroadsynonym": "broad",
-    "broadsynonym": "broad",
-    "hasrelatedsynonym": "related",
-    "relatedsynonym": "related",
-}
-"""Local part of a predicate in lower case -> scope."""
 _DEFINITION = "IAO:0000115"
 
 _TEMPLATE = re.compile(r"AL?\s+(?P<predicate>[^\s@]+)(?:@(?P<lang>[\w-]+))?(?:\s+SPLIT=(?P<split>\S+))?")
@@ -90,7 +78,7 @@ class BabelonParser(Parser):
             if reason is not None:
                 report.skip(reason, line)
                 continue
-            scope = _scope(row.get("predicate_id", template.predicate))
+            scope = predicate_scope(row.get("predicate_id", template.predicate))
             if scope is None:
                 report.skip(f"value of the predicate {row.get('predicate_id', template.predicate).strip()}", line)
                 continue
@@ -129,12 +117,6 @@ def _template(cell: str) -> _Template:
     if match is None:
         return _Template()
     return _Template(match["predicate"], match["lang"] or "", match["split"] or "|")
-
-
-def _scope(predicate: str) -> str | None:
-    """Return the scope that a predicate means (`oboInOwl:hasExactSynonym`: exact), or None."""
-    local = re.split("[:#/]", predicate.strip())[-1]
-    return _SCOPES.get(local.lower())
 
 
 def _status(row: dict[str, str]) -> str:

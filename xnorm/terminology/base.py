@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator
@@ -15,11 +16,13 @@ import pyarrow as pa
 from xnorm.columns import FACTS, Facts, facts
 from xnorm.config import ComponentConfig, InputPath, MappingSpec, StrictModel
 from xnorm.registry import did_you_mean
+from xnorm.tally import Tally
 from xnorm.text import clean, encodable
 from xnorm.types import SCOPES
 
 __all__ = [
     "MERGED",
+    "SYNONYMS",
     "ColumnParser",
     "Filters",
     "Parser",
@@ -27,6 +30,7 @@ __all__ = [
     "RawName",
     "SourceConfig",
     "SourceReport",
+    "predicate_scope",
     "scope_of",
 ]
 
@@ -34,6 +38,17 @@ MERGED = "merged"
 """Reason for which an id that became part of a living concept is retired."""
 RECORDS = 50_000
 """Records that are put into columns at a time."""
+
+SYNONYMS: dict[str, Literal["exact", "narrow", "broad", "related"]] = {
+    "oboInOwl:hasExactSynonym": "exact",
+    "oboInOwl:hasNarrowSynonym": "narrow",
+    "oboInOwl:hasBroadSynonym": "broad",
+    "oboInOwl:hasRelatedSynonym": "related",
+}
+"""Property of an ontology -> scope of the names that it gives."""
+_PREDICATES = {"label": "preferred"} | {
+    f"{has}{scope}synonym": scope for scope in SYNONYMS.values() for has in ("", "has")
+}
 
 _SCOPE_WORDS = {
     **{scope: scope for scope in SCOPES},
@@ -118,7 +133,7 @@ class RawConcept:
 
 
 @dataclass(slots=True)
-class SourceReport:
+class SourceReport(Tally):
     """What was read from one source, and what was not, with the first places of each reason."""
 
     source: str
@@ -146,13 +161,7 @@ class SourceReport:
             where: a line number or an id; the first three of each reason are kept.
             count: how many.
         """
-        if not count:
-            return
-        self.skipped[reason] += count
-        places = self.examples.setdefault(reason, [])
-        place = f"line {where}" if isinstance(where, int) else where
-        if place is not None and len(places) < 3 and place not in places:
-            places.append(place)
+        self.count(self.skipped, reason, where, count)
 
 
 class ColumnParser(ABC):
@@ -212,6 +221,12 @@ def scope_of(word: str) -> str:
     if scope is None:
         raise ValueError(f"unknown scope '{word}'; {did_you_mean(word.lower(), _SCOPE_WORDS)}")
     return scope
+
+
+def predicate_scope(predicate: str) -> str | None:
+    """Return the scope that a predicate means, whatever its namespace and case: `rdfs:label` is preferred,
+    `oboInOwl:hasExactSynonym` exact; None for others."""
+    return _PREDICATES.get(re.split("[:#/]", predicate.strip())[-1].lower())
 
 
 def in_columns(records: Iterator[RawConcept], report: SourceReport) -> Iterator[Facts]:

@@ -16,7 +16,7 @@ from pydantic import Field
 
 from xnorm.curies import Systems
 from xnorm.errors import DataError
-from xnorm.files import read_json, read_json_lines, suffix
+from xnorm.fhir import identify, name_of, read_resources
 from xnorm.records import JsonObject
 from xnorm.terminology.base import Parser, RawConcept, RawName, SourceConfig, SourceReport
 
@@ -49,6 +49,7 @@ _RETIRED = {"retired", "inactive", "withdrawn", "obsolete", "rejected", "entered
 _OF_IDS = ("parents", "children", "replaced_by", "alt_ids")
 _VALUES = ("valueCode", "valueString", "valueDateTime")
 _NUMBERS = ("valueInteger", "valueDecimal")
+_HEADING = "heading without a code"
 _EXPAND = "expand it on a terminology server ($expand) and read the answer"
 
 
@@ -82,6 +83,10 @@ class _List:
     """Id -> ids of the codes that say it is their child."""
 
 
+_Code = tuple[JsonObject, _List, str, str | None]
+"""A code, what it has in common with others, its id, and the id of the code that it is nested in."""
+
+
 class FhirParser(Parser):
     """Reads the codes of FHIR resources.
 
@@ -99,8 +104,38 @@ class FhirParser(Parser):
 
         Raises:
             DataError: a value of another kind than expected, a code without a system, two systems that would have one
-                prefix, nothing that can be read, or as `xnorm.files.read_json` and `read_json_lines`.
+                prefix, nothing that can be read, or as `xnorm.fhir.read_resources`.
         """
+        found = False
+        for code in self._codes(report):
+            concept = self._concept(*code)
+            if concept is None:
+                continue
+            if concept.names or concept.retired:
+                found = True
+                yield concept
+            else:
+                report.skip("code without a name", concept.id)
+        if report.skipped["code without a name"]:
+            self._unread.append(("no code has a display or a designation", _EXPAND))
+        self._refuse_nothing(found)
+
+    def ids(self, report: SourceReport) -> Iterator[str]:
+        """Yield the ids of the codes, inactive ones and those without a name, too; otherwise as `read`."""
+        found = False
+        for _, _, identifier, _ in self._codes(report):
+            found = True
+            yield identifier
+        self._refuse_nothing(found)
+        del report.skipped[_HEADING]  # nobody misses its id
+
+    def _refuse_nothing(self, found: bool) -> None:
+        if self._unread and not found:
+            problem, fix = self._unread[0]
+            raise DataError(f"holds no code to read: {problem}", path=self.config.path, fix=fix)
+
+    def _codes(self, report: SourceReport) -> Iterator[_Code]:
+        """Yield the codes of all code systems and value sets."""
         self._report = report
         self._systems = Systems(self.config.systems, self.config.prefix)
         self._uses: dict[str, str] = {**_USES, **self.config.uses}
@@ -108,63 +143,25 @@ class FhirParser(Parser):
         self._unread: list[tuple[str, str | None]] = []  # what cannot be read, and the remedy
         self._expanded: dict[str, tuple[int, int]] = {}  # value set -> codes that there are, codes that were read
         versions: set[str | None] = set()
-        found = False
-        for resource in self._resources():
+        for kind, resource in read_resources(self.config.path, report.skip):
+            if kind not in ("CodeSystem", "ValueSet"):
+                self._leave(f"resource of type {kind}", resource, None)
+                continue
             versions.add(resource.string("version"))
-            kind = resource.required("resourceType")
-            for concept in self._code_system(resource) if kind == "CodeSystem" else self._value_set(resource):
-                if concept.names or concept.retired:
-                    found = True
-                    yield concept
-                else:
-                    report.skip("code without a name", concept.id)
+            yield from self._code_system(resource) if kind == "CodeSystem" else self._value_set(resource)
         report.version = versions.pop() if len(versions) == 1 else None
-        if report.skipped["code without a name"]:
-            self._unread.append(("no code has a display or a designation", _EXPAND))
-        if self._unread and not found:
-            problem, fix = self._unread[0]
-            raise DataError(f"holds no code to read: {problem}", path=self.config.path, fix=fix)
         for name, (total, read) in self._expanded.items():
             if read < total:
                 report.skip("value set whose expansion is cut off", f"{name} ({read} of {total} codes)")
 
-    def _resources(self) -> Iterator[JsonObject]:
-        """Yield the code systems and value sets, those in bundles too."""
-        path = self.config.path
-        if suffix(path) in (".ndjson", ".jsonl"):
-            lines = read_json_lines(path, unique_keys=True)
-            todo = (JsonObject(values, path=path, line=line) for line, values in lines)
-        else:
-            todo = (JsonObject(values, path=path) for values in (read_json(path),))
-        for outer in todo:
-            stack = [outer]
-            while stack:
-                resource = stack.pop()
-                kind = resource.string("resourceType")
-                if kind is None:
-                    raise resource.error("has no 'resourceType'", fix="is it a FHIR resource?", here=True)
-                if kind == "Bundle":
-                    stack.extend(self._entries(resource))
-                elif kind in ("CodeSystem", "ValueSet"):
-                    yield resource
-                else:
-                    self._leave(f"resource of type {kind}", resource, None)
-
-    def _entries(self, bundle: JsonObject) -> list[JsonObject]:
-        """Return the resources of a bundle, last one first."""
-        if any(link.string("relation") == "next" for link in bundle.objects("link")):
-            self._report.skip("bundle that is one page of several", bundle.string("id"))
-        found = [entry.object("resource") for entry in bundle.objects("entry", forget=True)]
-        return [resource for resource in reversed(found) if resource is not None]
-
     def _leave(self, what: str, resource: JsonObject, fix: str | None) -> None:
         """Note something that cannot be read."""
         what = " ".join(what.split())
-        name = " ".join((resource.string("url") or resource.string("id") or "").split())
-        self._report.skip(what, name or None)
+        name = name_of(resource)
+        self._report.skip(what, name)
         self._unread.append((f"{what} ({name})" if name else what, fix))
 
-    def _code_system(self, resource: JsonObject) -> Iterator[RawConcept]:
+    def _code_system(self, resource: JsonObject) -> Iterator[_Code]:
         supplement = resource.string("content") == "supplement"
         system = resource.string("supplements") if supplement else resource.string("url")
         if not resource.items("concept"):
@@ -179,9 +176,9 @@ class FhirParser(Parser):
                 for child in self._facts(item, about, counted=False).get("children", ()):
                     about.parents.setdefault(child, []).append(identifier)
         for item, identifier, parent in self._walk(resource, "concept", about, forget=True):
-            yield from self._concept(item, about, identifier, parent)
+            yield item, about, identifier, parent
 
-    def _value_set(self, resource: JsonObject) -> Iterator[RawConcept]:
+    def _value_set(self, resource: JsonObject) -> Iterator[_Code]:
         expansion = resource.object("expansion")
         if expansion is None or not expansion.items("contains"):
             yield from self._compose(resource)
@@ -197,12 +194,12 @@ class FhirParser(Parser):
         for item, identifier, parent in self._walk(expansion, "contains", about, forget=True):
             read += 1
             if identifier:
-                yield from self._concept(item, about, identifier, parent)
+                yield item, about, identifier, parent
             else:
-                self._report.skip("heading without a code", item.place)
+                self._report.skip(_HEADING, item.place)
         self._expanded[name] = (total, read)
 
-    def _compose(self, resource: JsonObject) -> Iterator[RawConcept]:
+    def _compose(self, resource: JsonObject) -> Iterator[_Code]:
         """Yield the codes that a value set lists one by one."""
         compose = resource.object("compose")
         if compose is None:
@@ -223,7 +220,7 @@ class FhirParser(Parser):
             about = self._list(resource, part.string("system"), part)
             for item, identifier, _ in self._walk(part, "concept", about):
                 if identifier not in excluded:
-                    yield from self._concept(item, about, identifier, None)
+                    yield item, about, identifier, None
 
     def _list(self, resource: JsonObject, system: str | None, declares: JsonObject) -> _List:
         """Return what the codes of a list have in common; `declares` says what its properties mean."""
@@ -246,21 +243,21 @@ class FhirParser(Parser):
                 continue
             parent = stack[-1][1]
             code = item.string("code") if key == "contains" else item.required("code")
-            identifier = self._identify(code, item.string("system") or about.system, item)
+            identifier = identify(self._systems, code, item.string("system") or about.system, item)
             yield item, identifier, parent
             stack.append((item.objects(key), identifier or parent))
 
-    def _concept(self, item: JsonObject, about: _List, identifier: str, parent: str | None) -> Iterator[RawConcept]:
-        """Yield the concept of a code, unless codes of its kind are left out."""
+    def _concept(self, item: JsonObject, about: _List, identifier: str, parent: str | None) -> RawConcept | None:
+        """Return the concept of a code, None if codes of its kind are left out."""
         said = self._facts(item, about)
         if not self.config.abstract and (item.boolean("abstract") or any(map(_holds, said.get("abstract", ())))):
             self._report.skip("code that only groups others", identifier)
-            return
+            return None
         names, definition = self._names(item, about)
         if said.get("children") and not about.parents:
             self._report.skip("child named by a property that no code system declares", identifier)
         parents = [] if parent is None else [parent]
-        yield RawConcept(
+        return RawConcept(
             identifier,
             names,
             types=said.get("types", []),
@@ -301,13 +298,13 @@ class FhirParser(Parser):
         if coding is not None:
             code = coding.required("code").strip()
             plain = role in ("types", "status")
-            return [code if plain else self._identify(code, coding.string("system") or system, prop)]
+            return [code if plain else identify(self._systems, code, coding.string("system") or system, prop)]
         text = next((text for key in _VALUES if (text := (prop.string(key) or "").strip())), None)
         if text is None and role == "types":
             number = next((n for key in _NUMBERS if (n := prop.take(key, (int, float), "a number")) is not None), None)
             text = None if number is None else str(number)
         if text is not None:
-            return [self._identify(text, system, prop) if role in _OF_IDS else text]
+            return [identify(self._systems, text, system, prop) if role in _OF_IDS else text]
         if role in ("inactive", "deprecated", "abstract"):
             return [prop.boolean("valueBoolean")]
         return []
@@ -333,14 +330,6 @@ class FhirParser(Parser):
                 names.append(RawName(text, lang, kinds[0]))
         _settle(names)
         return names, definition
-
-    def _identify(self, code: str | None, system: str | None, at: JsonObject) -> str:
-        """Return the CURIE of a code, empty for none."""
-        code = " ".join((code or "").split())
-        try:
-            return code and self._systems.curie(code, system)
-        except ValueError as e:
-            raise at.error(str(e), here=True) from None
 
 
 def _letters(code: str) -> str:

@@ -17,16 +17,10 @@ from xnorm.errors import ConfigError
 from xnorm.files import read_json
 from xnorm.records import JsonObject
 from xnorm.registry import did_you_mean
-from xnorm.terminology.base import Parser, RawConcept, RawName, SourceConfig, SourceReport
+from xnorm.terminology.base import SYNONYMS, Parser, RawConcept, RawName, SourceConfig, SourceReport
 
 __all__ = ["ObographConfig", "ObographParser"]
 
-_SCOPES = {
-    "hasExactSynonym": "exact",
-    "hasNarrowSynonym": "narrow",
-    "hasBroadSynonym": "broad",
-    "hasRelatedSynonym": "related",
-}
 _RELATIONS = {"part_of": "BFO:0000050"}
 _KINDS = ("CLASS", "INDIVIDUAL", "PROPERTY")
 
@@ -153,7 +147,7 @@ class ObographParser(Parser):
             if kind in self._skipped_types:
                 report.skip(f"synonym of type {kind}", concept.id)
                 return
-        scope = _SCOPES.get(self._curies.curie(predicate).removeprefix("oboInOwl:"))
+        scope = SYNONYMS.get(f"oboInOwl:{self._curies.curie(predicate).removeprefix('oboInOwl:')}")
         if scope is None:
             report.skip(f"synonym with the predicate {predicate}", concept.id)
         else:

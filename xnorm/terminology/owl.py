@@ -18,7 +18,7 @@ from xnorm.curies import Namespaces
 from xnorm.errors import DataError
 from xnorm.rdf import rdf_files
 from xnorm.rdf_subjects import Role, Roles, Subjects, read_subjects, refuse
-from xnorm.terminology.base import Parser, RawConcept, RawName, SourceConfig, SourceReport
+from xnorm.terminology.base import SYNONYMS, Parser, RawConcept, RawName, SourceConfig, SourceReport
 
 __all__ = ["OwlConfig", "OwlParser"]
 
@@ -26,10 +26,7 @@ _PROPERTIES: dict[str, Role] = {
     "rdfs:label": "preferred",
     "skos:prefLabel": "preferred",
     "skos:altLabel": "exact",
-    "oboInOwl:hasExactSynonym": "exact",
-    "oboInOwl:hasNarrowSynonym": "narrow",
-    "oboInOwl:hasBroadSynonym": "broad",
-    "oboInOwl:hasRelatedSynonym": "related",
+    **SYNONYMS,
     "IAO:0000118": "exact",  # alternative label
     "http://www.ebi.ac.uk/efo/alternative_term": "exact",  # of ORDO, too
     "IAO:0000115": "definition",

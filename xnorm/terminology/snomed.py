@@ -15,8 +15,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import AfterValidator, BeforeValidator, Field
 from scipy.sparse import csr_array
-from scipy.sparse.csgraph import breadth_first_order, connected_components
+from scipy.sparse.csgraph import connected_components
 
+from xnorm.branches import rows_below
 from xnorm.columns import Facts, clean_column, facts
 from xnorm.config import InputPath, StrictModel
 from xnorm.errors import DataError
@@ -328,12 +329,7 @@ class SnomedParser(ColumnParser):
             if row < 0 or not concepts.active[row]:
                 problem = f"has no {'' if row < 0 else 'active '}concept '{self.curie(str(root))}'"
                 raise DataError(problem, path=self.config.path, fix="look at `roots` in the config")
-        # from a node of its own down to the roots, and from there to all below
-        start, end = np.append(parents, np.full(len(rows), n)), np.append(children, rows)
-        graph = csr_array((np.ones(len(start), np.int8), (start, end)), shape=(n + 1, n + 1))
-        below = np.zeros(n + 1, bool)
-        below[breadth_first_order(graph, n, return_predecessors=False)] = True
-        return below[:n]
+        return rows_below(rows, csr_array((np.ones(len(parents), np.int8), (parents, children)), shape=(n, n)))
 
     def _retired(self, concepts: _Concepts) -> Retired:
         """Return the inactive concepts of wanted modules."""

@@ -5,26 +5,15 @@ Columns: https://github.com/cthoyt/ssslm#data-model.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from typing import ClassVar
 
 from pydantic import Field
 
 from xnorm.files import read_table
-from xnorm.terminology.base import Parser, RawConcept, RawName, SourceConfig, SourceReport
+from xnorm.terminology.base import Parser, RawConcept, RawName, SourceConfig, SourceReport, predicate_scope
 
 __all__ = ["SsslmConfig", "SsslmParser"]
-
-_SCOPES = {
-    "label": "preferred",
-    "hasexactsynonym": "exact",
-    "hasnarrowsynonym": "narrow",
-    "hasbroadsynonym": "broad",
-    "hasrelatedsynonym": "related",
-    "": "related",
-}
-"""Local part of a predicate in lower case -> scope; no predicate is as related, which the standard says."""
 
 
 class SsslmConfig(SourceConfig):
@@ -56,7 +45,7 @@ class SsslmParser(Parser):
         for line, row in read_table(config.path, columns=("text", "curie"), quotes=True):
             cells = {column: cell.strip() for column, cell in row.items()}
             predicate = cells.get("predicate", "")
-            scope = _SCOPES.get(re.split("[:#/]", predicate)[-1].lower())
+            scope = predicate_scope(predicate) if predicate else "related"  # which the standard says
             if reason := self._reason_to_skip(cells, scope, predicate):
                 report.skip(reason, line)
                 continue

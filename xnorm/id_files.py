@@ -1,9 +1,8 @@
-"""Files of concept ids, brought up to date: retired ids become those that took their place, with the reason.
+"""Files of concept ids, written again with other ids: those of a newer release, or of another terminology.
 
-A file is what `xnorm link` wrote, or any JSON Lines or table with ids in it; it is written again with the ids mapped.
-Beside each mapped column or key stand two more: `..._before` with the ids as they were, and `..._reason`, which says
-`same`, `replaced: merged`, `split: ...` (several concepts took the place), `retired: obsolete` or `unknown`. The last
-two keep their id.
+A file is what `xnorm link` wrote, or any JSON Lines or table with ids in it. What becomes of an id is said by who looks
+it up (`xnorm.new_ids`). Beside each column or key with ids stand two more: `..._before` with the ids as they were, and
+`..._reason` with the status of each and more, as in `replaced: merged` or `mapped: exact`.
 """
 
 from __future__ import annotations
@@ -20,12 +19,12 @@ from typing import Any, NamedTuple, TextIO
 from xnorm.corpora.table import LIST_SEPARATOR
 from xnorm.errors import ConfigError, DataError
 from xnorm.files import read_json_lines, read_table, suffix
+from xnorm.new_ids import IdLookup
 from xnorm.output import open_output
 from xnorm.progress import Progress, no_progress
-from xnorm.replacements import Replacements
-from xnorm.text import encodable
+from xnorm.text import clean, encodable
 
-__all__ = ["ForwardCounts", "forward_file"]
+__all__ = ["IdCounts", "rewrite_ids"]
 
 BATCH = 10_000
 """Records at a time."""
@@ -35,7 +34,7 @@ _LINKED = ("candidates.concept_id", "concept_id")
 
 
 @dataclass(slots=True)
-class ForwardCounts:
+class IdCounts:
     """What became of the ids of a file."""
 
     records: int = 0
@@ -43,6 +42,8 @@ class ForwardCounts:
     """How many there are of each status, every occurrence counted."""
     examples: dict[str, list[str]] = field(default_factory=dict)
     """The first three different ids of each status but `same`, with what took their place."""
+    left_out: int = 0
+    """Ids that are left out, and their candidates with them, for nothing takes their place."""
     without: int = 0
     """Records that have no id in any of the columns."""
     joined: int = 0
@@ -55,29 +56,36 @@ class ForwardCounts:
 
 
 class _New(NamedTuple):
-    """What an id is now."""
+    """What is written for an id."""
 
     ids: tuple[str, ...]
-    names: tuple[str, ...]
-    """Of the ids, if they are others than before."""
+    changed: bool
+    names: Sequence[str | None]
+    """Of each of the ids; None where the name that stands there stays."""
+    status: str
     reason: str
+    """The status, and more if there is more to say."""
 
 
-def forward_file(
+def rewrite_ids(
     path: Path,
     output: Path | None,
-    replacements: Replacements,
+    lookup: IdLookup,
     *,
     columns: Sequence[str] = (),
     delimiter: str | None = None,
     overwrite: bool = False,
     progress: Progress = no_progress,
-) -> ForwardCounts:
-    """Write a file again with its concept ids mapped forward.
+) -> IdCounts:
+    """Write a file again with what becomes of its concept ids.
+
+    Several ids in the place of one stand beside one another in its cell or list; objects in a list, as candidates are,
+    become several. An id that is left out leaves its cell empty, its key null, and its object out of the list.
 
     Args:
         path: JSON Lines, CSV or TSV, by its ending; plain or gzip.
         output: the file to write, with the same ending; None is standard output.
+        lookup: says what becomes of the ids.
         columns: columns of a table, whose cells may hold several ids with `|` between them; or keys of JSON Lines,
             whose values are an id or a list of ids, and which may lie deeper: `candidates.concept_id`. Default: those
             that `xnorm link` writes.
@@ -85,17 +93,18 @@ def forward_file(
 
     Raises:
         ConfigError: an ending that says no format, or two files of different formats.
-        DataError: a record cannot be read, or has no such column.
+        DataError: a record cannot be read, has no such column, or was rewritten before.
         ArtifactError: the output exists, or cannot be written.
     """
     format = _format_of(path, output, delimiter)
-    counts = ForwardCounts()
-    lookup = _Lookup(replacements, counts)
+    columns = list(dict.fromkeys(columns))
+    counts = IdCounts()
+    known = _Known(lookup, counts)
     with open_output(output, overwrite=overwrite) as out:
         if format == "jsonl":
-            written = _json_lines(path, out.file, lookup, columns)
+            written = _json_lines(path, out.file, known, columns)
         else:
-            written = _table(path, out.file, lookup, columns, delimiter or ("," if format == "csv" else "\t"))
+            written = _table(path, out.file, known, columns, delimiter or ("," if format == "csv" else "\t"))
         for n in written:
             counts.records += n
             progress("mapping ids", counts.records, -1)
@@ -116,42 +125,46 @@ def _format_of(path: Path, output: Path | None, delimiter: str | None) -> str:
     return format
 
 
-class _Lookup:
-    """Ids to what they are now, each looked up once."""
+class _Known:
+    """Ids to what is written for them, each looked up once."""
 
-    def __init__(self, replacements: Replacements, counts: ForwardCounts) -> None:
-        self.replacements, self.counts = replacements, counts
+    def __init__(self, lookup: IdLookup, counts: IdCounts) -> None:
+        self.lookup, self.counts = lookup, counts
         self._known: dict[str, _New] = {}
 
     def learn(self, ids: Iterable[str]) -> None:
         """Look up the ids that are about to be asked for."""
-        new = [i for i in dict.fromkeys(ids) if i not in self._known]
-        if not new:
-            return
-        table = self.replacements.follow([encodable(i) for i in new]).as_table().to_pydict()
-        live = [i for ids in table["replaced_by"] for i in ids]
-        terminology = self.replacements.terminology
-        names = iter(terminology.take("concepts", "name", terminology.rows(live)))
-        for i, status, to, reason in zip(new, *(table[c] for c in ("status", "replaced_by", "reason")), strict=True):
-            said = f"{status}: {reason}" if reason else status
-            self._known[i] = _New(tuple(to) or (i,), tuple(next(names) for _ in to), said)
+        # ids that differ in half a character are one when they are written
+        written = {i: encodable(i) for i in ids if i not in self._known}
+        asked = list(dict.fromkeys(written.values()))
+        found = dict(zip(asked, self.lookup.look_up(asked), strict=True)) if asked else {}
+        for old, identifier in written.items():
+            new = found[identifier]
+            ids_now = (identifier,) if new.ids is None else tuple(map(clean, new.ids))  # a tab would end a cell
+            self._known[old] = _New(
+                ids_now,
+                ids_now != (identifier,),
+                new.names or (None,) * len(ids_now),
+                new.status,
+                f"{new.status}: {new.reason}" if new.reason else new.status,
+            )
 
     def __call__(self, identifier: str) -> _New:
         new = self._known[identifier]
-        status = new.reason.partition(":")[0]
-        self.counts.ids[status] += 1
-        if status != "same":
-            shown = self.counts.examples.setdefault(status, [])
-            text = identifier + (f" -> {', '.join(new.ids)}" if new.names else "")
-            if len(shown) < 3 and text not in shown:
-                shown.append(text)
+        self.counts.ids[new.status] += 1
+        self.counts.left_out += not new.ids
+        if new.status != "same":
+            shown = self.counts.examples.setdefault(new.status, [])
+            if len(shown) < 3:
+                text = identifier + (f" -> {', '.join(new.ids)}" if new.changed and new.ids else "")
+                shown += [text] if text not in shown else []
         return new
 
 
 # --- tables -----------------------------------------------------------------------------------------------------------
 
 
-def _table(path: Path, file: TextIO, lookup: _Lookup, columns: Sequence[str], delimiter: str) -> Iterator[int]:
+def _table(path: Path, file: TextIO, known: _Known, columns: Sequence[str], delimiter: str) -> Iterator[int]:
     """Write a table again; yield how many rows were written."""
     rows = read_table(path, delimiter=delimiter, columns=columns)
     write: Callable[[Sequence[str]], Any] | None = None
@@ -164,9 +177,9 @@ def _table(path: Path, file: TextIO, lookup: _Lookup, columns: Sequence[str], de
                 raise DataError(f"has a column '{taken[0]}' already", path=path, line=1, fix=fix)
             write = _row_writer(file, delimiter)
             write([cell for c in header for cell in ([c, f"{c}_before", f"{c}_reason"] if c in columns else [c])])
-        lookup.learn(i for _, row in block for c in columns for i in _cells(row[c]))
+        known.learn(i for _, row in block for c in columns for i in _cells(row[c]))
         for _, row in block:
-            write(_forwarded_row(row, columns, lookup))
+            write(_new_row(row, columns, known))
         yield len(block)
 
 
@@ -194,22 +207,23 @@ def _cells(cell: str) -> list[str]:
     return [part for part in map(str.strip, cell.split(LIST_SEPARATOR)) if part]
 
 
-def _forwarded_row(row: dict[str, str], columns: Sequence[str], lookup: _Lookup) -> list[str]:
+def _new_row(row: dict[str, str], columns: Sequence[str], known: _Known) -> list[str]:
     cells = {column: [cell] for column, cell in row.items()}
     for column in columns:
-        new = [lookup(i) for i in _cells(row[column])]
+        new = [known(i) for i in _cells(row[column])]
         ids = LIST_SEPARATOR.join(dict.fromkeys(i for n in new for i in n.ids))
         cells[column] = [ids if new else row[column], row[column], LIST_SEPARATOR.join(n.reason for n in new)]
-        if column == "concept_id" and "name" in row and len(new) == 1 and new[0].names:
-            cells["name"] = [LIST_SEPARATOR.join(new[0].names)]
-    lookup.counts.without += not any(cells[column][2] for column in columns)
+        if column == "concept_id" and "name" in row and len(new) == 1:
+            names = [name for name in new[0].names if name is not None]
+            cells["name"] = [LIST_SEPARATOR.join(names) if names else row["name"]]
+    known.counts.without += not any(cells[column][2] for column in columns)
     return [cell for parts in cells.values() for cell in parts]
 
 
 # --- JSON Lines -------------------------------------------------------------------------------------------------------
 
 
-def _json_lines(path: Path, file: TextIO, lookup: _Lookup, columns: Sequence[str]) -> Iterator[int]:
+def _json_lines(path: Path, file: TextIO, known: _Known, columns: Sequence[str]) -> Iterator[int]:
     """Write JSON Lines again; yield how many were written."""
     lines = read_json_lines(path)
     met: set[str] = set()
@@ -221,11 +235,11 @@ def _json_lines(path: Path, file: TextIO, lookup: _Lookup, columns: Sequence[str
             except ValueError as e:
                 raise DataError(str(e), path=path, line=line) from None
             met.update(c for c in columns if _has(record, _keys(record, c)))
-            lookup.counts.without += not any(found.values())
-            lookup.learn(i for ids in found.values() for i in ids)
+            known.counts.without += not any(found.values())
+            known.learn(i for ids in found.values() for i in ids)
         for _, record in block:
             for column in columns:
-                record = _forwarded(record, _keys(record, column), lookup)
+                record = _rewritten(record, _keys(record, column), known)
             file.write(encodable(json.dumps(record, ensure_ascii=False)) + "\n")
         yield len(block)
     if lost := [c for c in columns if c not in met]:
@@ -284,42 +298,42 @@ def _ids_in(value: dict[str, Any], keys: Sequence[str]) -> Iterator[str]:
             yield item
 
 
-def _forwarded(value: dict[str, Any], keys: Sequence[str], lookup: _Lookup) -> dict[str, Any]:
-    """Return an object with the ids under a path of keys mapped."""
+def _rewritten(value: dict[str, Any], keys: Sequence[str], known: _Known) -> dict[str, Any]:
+    """Return an object with new ids under a path of keys."""
     key, rest = keys[0], keys[1:]
     inner = value.get(key)
     if inner is None:
         return value
     if rest and isinstance(inner, list):
-        items = _spread(inner, rest[0], lookup) if len(rest) == 1 else [_forwarded(i, rest, lookup) for i in inner]
+        items = _spread(inner, rest[0], known) if len(rest) == 1 else [_rewritten(i, rest, known) for i in inner]
         return {**value, key: items}
     if rest:
-        return {**value, key: _forwarded(inner, rest, lookup)}
-    new = [lookup(i) for i in (inner if isinstance(inner, list) else [inner])]
+        return {**value, key: _rewritten(inner, rest, known)}
+    new = [known(i) for i in (inner if isinstance(inner, list) else [inner])]
     ids, reasons = list(dict.fromkeys(i for n in new for i in n.ids)), [n.reason for n in new]
     if isinstance(inner, list):
         return _with(value, key, ids, reasons)
-    names = new[0].names
-    return _with(value, key, _one(ids), reasons[0], _one(names) if names else None)
+    names = [name for name in new[0].names if name is not None]
+    return _with(value, key, _one(ids), reasons[0], _one(names))
 
 
-def _spread(items: list[dict[str, Any]], key: str, lookup: _Lookup) -> list[dict[str, Any]]:
-    """Return objects with their ids mapped: one for each id that took the place of an old one, and none for an id that
+def _spread(items: list[dict[str, Any]], key: str, known: _Known) -> list[dict[str, Any]]:
+    """Return objects with their new ids: one for each id that takes the place of an old one, and none for an id that
     stands before it already."""
     kept: list[dict[str, Any]] = []
     seen: set[str] = set()
-    mapped: set[str] = set()
+    brought: set[str] = set()
     for item in items:
         if not isinstance(item.get(key), str):
-            kept.append(_forwarded(item, [key], lookup))
+            kept.append(_rewritten(item, [key], known))
             continue
-        new = lookup(item[key])
-        for i, name in zip(new.ids, new.names or (None,), strict=True):
-            if i in seen and (new.names or i in mapped):
-                lookup.counts.joined += 1
+        new = known(item[key])
+        for i, name in zip(new.ids, new.names, strict=True):
+            if i in seen and (new.changed or i in brought):
+                known.counts.joined += 1
                 continue
             seen.add(i)
-            mapped |= {i} if new.names else set()
+            brought |= {i} if new.changed else set()
             kept.append(_with(item, key, i, new.reason, name))
     return kept
 
@@ -335,5 +349,5 @@ def _with(value: dict[str, Any], key: str, new: Any, reason: Any, name: Any = No
     return plain
 
 
-def _one(values: Sequence[str]) -> str | list[str]:
-    return values[0] if len(values) == 1 else list(values)
+def _one(values: Sequence[str]) -> str | list[str] | None:
+    return (values[0] if len(values) == 1 else list(values)) if values else None

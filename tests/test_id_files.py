@@ -1,4 +1,4 @@
-"""Ids mapped forward: what became of each, chains through releases, and files written again."""
+"""Files of ids written again: with those of a newer release, chains of replacements included, or by a mapping."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import json
 import pytest
 from terminology_data import NEW, OLD, error, invoke, make, make_index, works, write
 
-import xnorm.forward
+import xnorm.id_files
 import xnorm.replacements
 from xnorm.replacements import Replacements
 
@@ -268,7 +268,7 @@ def test_candidates_that_were_twice_stay_so(indexes, tmp_path):
 def test_block_by_block(indexes, tmp_path, monkeypatch):
     source = json_lines(tmp_path / "linked.jsonl", LINKED * 3)
     whole = works("forward", indexes[1], source, "-q")
-    monkeypatch.setattr(xnorm.forward, "BATCH", 1)
+    monkeypatch.setattr(xnorm.id_files, "BATCH", 1)
     assert works("forward", indexes[1], source, "-q") == whole
 
 
@@ -323,3 +323,173 @@ def test_half_a_character_is_no_id(indexes, tmp_path):
     source.write_text('{"concept_id": "K:\\ud83d"}\n')
     (out,) = read(works("forward", indexes[1], source, "-q"))
     assert (out["concept_id"], out["concept_id_reason"]) == ("K:?", "unknown")
+
+
+# --- by a mapping -----------------------------------------------------------------------------------------------------
+
+PAIRS = "source,target,how\nK:1,B:1,exact\nK:1,B:2,exact\nK:2,B:2,exact\nK:4,B:4,close\nK:5,K:5,exact\n"
+
+
+@pytest.fixture
+def pairs(tmp_path):
+    """A mapping in a folder of its own."""
+    (tmp_path / "maps").mkdir()
+    path = tmp_path / "maps" / "pairs.csv"
+    path.write_text(PAIRS)
+    return path
+
+
+def test_link_results_are_mapped(pairs, tmp_path):
+    candidates = [
+        {"concept_id": i, "name": i.lower(), "score": s}
+        for i, s in (("K:1", 1.0), ("K:2", 0.5), ("K:3", 0.4), ("K:5", 0.1))
+    ]
+    records = [{"id": "1", "mention": "Käse", "candidates": candidates}, {"id": "2", "candidates": []}]
+    out = tmp_path / "out.jsonl"
+    result = invoke("map", pairs, json_lines(tmp_path / "linked.jsonl", records), "--output", out)
+    assert result.exit_code == 0
+    one, two = read(out.read_text(encoding="utf-8"))
+    assert [tuple(c.items()) for c in one["candidates"]] == [
+        tuple(zip(("concept_id", "concept_id_before", "concept_id_reason", "name", "score"), values, strict=True))
+        for values in (
+            ("B:1", "K:1", "several: exact", "k:1", 1.0),
+            ("B:2", "K:1", "several: exact", "k:1", 1.0),  # and not again for K:2; K:3 is left out
+            ("K:5", "K:5", "mapped: exact", "k:5", 0.1),
+        )
+    ]
+    assert (one["mention"], two) == ("Käse", records[1])
+    assert result.stderr.splitlines() == [
+        f"5 pairs of ids from {pairs}",
+        "4 ids in 2 records",
+        "  mapped: 2 (K:2 -> B:2; K:5)",
+        "  several: 1 (K:1 -> B:1, B:2)",
+        "  unmapped: 1, left out (K:3)",
+        "left out 1 candidates that became the same concept as a better one",
+        "1 records have no id",
+    ]
+
+
+def test_keys_of_json_lines_are_mapped(pairs, tmp_path):
+    records = [{"gold": ["K:1", "K:3"]}, {"gold": "K:3", "name": "c"}, {"gold": None}, {"gold": "K:1"}]
+    source = json_lines(tmp_path / "gold.jsonl", records)
+    assert read(works("map", pairs, source, "--column", "gold", "-q")) == [
+        {"gold": ["B:1", "B:2"], "gold_before": ["K:1", "K:3"], "gold_reason": ["several: exact", "unmapped"]},
+        {"gold": None, "gold_before": "K:3", "gold_reason": "unmapped", "name": "c"},
+        {"gold": None},
+        {"gold": ["B:1", "B:2"], "gold_before": "K:1", "gold_reason": "several: exact"},
+    ]
+    kept = read(works("map", pairs, source, "--column", "gold", "--option", "unmapped=keep", "-q"))
+    assert [r["gold"] for r in kept] == [["B:1", "B:2", "K:3"], "K:3", None, ["B:1", "B:2"]]
+
+
+@pytest.mark.parametrize(("ending", "comma"), [("csv", ","), ("tsv", "\t")])
+def test_tables_are_mapped(pairs, tmp_path, ending, comma):
+    quoted = '"a, b"' if ending == "csv" else '"a, b'
+    rows = (["concept_id", "name", "others"], ["K:2", quoted, "K:1|K:3|K:2"], ["K:3", "c", ""], ["", "d", ""])
+    source, out = tmp_path / f"ids.{ending}", tmp_path / f"out.{ending}"
+    source.write_text("".join(comma.join(row) + "\n" for row in rows))
+    counts = json.loads(works("map", pairs, source, "-o", out, "--json"))
+    assert [line.split(comma) for line in out.read_text().replace("a, b", "a; b").splitlines()] == [
+        [*"concept_id concept_id_before concept_id_reason name others others_before others_reason".split()],
+        ["B:2", "K:2", "mapped: exact", quoted.replace(",", ";"), "B:1|B:2", "K:1|K:3|K:2",
+         "several: exact|unmapped|mapped: exact"],
+        ["", "K:3", "unmapped", "c", "", "", ""],
+        ["", "", "", "d", "", "", ""],
+    ]  # fmt: skip
+    mapping = counts.pop("mapping")
+    assert counts == {
+        "records": 3, "ids": {"mapped": 2, "several": 1, "unmapped": 2}, "left_out": 2, "without": 1, "joined": 0,
+        "examples": {"mapped": ["K:2 -> B:2"], "several": ["K:1 -> B:1, B:2"], "unmapped": ["K:3"]},
+    }  # fmt: skip
+    assert (mapping["path"], mapping["rows"], mapping["several"]) == (str(pairs), 5, 1)
+
+
+def test_settings_of_the_mapping(pairs, tmp_path):
+    source = tmp_path / "t.csv"
+    source.write_text("code;n\nK:1;1\nK:4;2\n")
+    command = ("map", pairs, source, "--delimiter", ";", "--column", "code")
+    options = ("--option", "several=skip", "--option", "columns.predicate=how", "--option", "unmapped=keep")
+    result = invoke(*command, *options)
+    assert result.stdout.splitlines()[1:] == ["K:1;K:1;unmapped: several targets;1", "K:4;K:4;unmapped;2"]
+    assert result.stderr.splitlines() == [
+        f"4 pairs of ids from {pairs}; left out: 1 row of the predicate close",
+        "2 ids in 2 records",
+        "  unmapped: 2, kept as they were (K:1; K:4)",
+        "no id has a target; the mapping is of ids such as K:1",
+    ]
+    about = tmp_path / "map.yaml"
+    about.write_text(
+        "type: table\npath: maps/pairs.csv\ncolumns: {predicate: how}\npredicates: [exact, close]\ninverse: true\n"
+    )
+    source.write_text("code\nB:4\nB:2\n")
+    assert works("map", about, source, "--column", "code", "-q").splitlines()[1:] == [
+        "K:4,B:4,mapped: close", "K:1|K:2,B:2,several: exact",
+    ]  # fmt: skip
+    assert works("map", about, source, "--column", "code", "--option", "inverse=false", "-q").splitlines()[1:] == [
+        ",B:4,unmapped", ",B:2,unmapped",
+    ]  # fmt: skip
+
+
+def test_a_mapping_of_a_named_type(tmp_path):
+    source = tmp_path / "t.csv"
+    source.write_text("concept_id\nA:1\n")
+    (tmp_path / "map.txt").write_text("source\ttarget\nA:1\tB:1\n")
+    assert "set --type; known: " in error("map", tmp_path / "map.txt", source)
+    assert (
+        works("map", tmp_path / "map.txt", source, "--type", "table", "-q").splitlines()[1] == "B:1,A:1,mapped: exact"
+    )
+
+
+def test_a_tab_in_a_target_ends_no_cell(tmp_path):
+    (tmp_path / "map.csv").write_text('source,target\nA:1,"B:1\t2\n3"\n')
+    (tmp_path / "t.tsv").write_text("concept_id\nA:1\n")
+    assert works("map", tmp_path / "map.csv", tmp_path / "t.tsv", "-q").splitlines()[1:] == [
+        "B:1 2 3\tA:1\tmapped: exact"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "arguments", "message"),
+    [
+        ("t.csv", "ids\nK:1\n", [], "t.csv:1: has no column 'concept_id'; the columns are: ids; name it with --column"),
+        ("t.txt", "K:1\n", [], "t.txt: no format goes with '.txt'; expected one of"),
+        ("t.jsonl", '{"x": 1}\n', [], "t.jsonl:1: has neither 'candidates' nor 'concept_id'; the keys are: x"),
+        ("t.jsonl", '{"candidates": [{"concept_id": 5}]}\n', [], "t.jsonl:1: 'concept_id': expected an id (a string)"),
+        ("t.csv", "concept_id,concept_id_before\nB:1,K:1\n", [], "has a column 'concept_id_before' already"),
+        ("t.csv", "concept_id\nK:1\n", ["--option", "several"], "override 'several': expected KEY=VALUE"),
+        ("t.csv", "concept_id\nK:1\n", ["--option", "several=some"], "several: Input should be 'all', 'first'"),
+        ("t.csv", "concept_id\nK:1\n", ["--option", "columns.source=a"], "pairs.csv:1: has no column 'a'; known: how"),
+        ("t.csv", "concept_id\nK:1\n", ["--option", "predicates=[broad]"], "holds no mapping to use; rows by"),
+        ("t.csv", "concept_id\nK:1\n", ["--type", "tabel"], "unknown type 'tabel' of mappings; did you mean 'table'?"),
+        ("t.csv", "concept_id\nK:1\n", ["--type", "concept_map"], "pairs.csv:1: not valid JSON"),
+    ],
+)  # fmt: skip
+def test_files_that_cannot_be_mapped(pairs, tmp_path, name, content, arguments, message):
+    (tmp_path / name).write_text(content)
+    out = tmp_path / f"out{(tmp_path / name).suffix}"
+    assert message in error("map", pairs, tmp_path / name, *arguments, "--output", out)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["maps", name]
+
+
+def test_bad_arguments_of_map(pairs, tmp_path):
+    source = tmp_path / "t.csv"
+    source.write_text("concept_id\nK:1\n")
+    assert "none.csv: no such file" in error("map", tmp_path / "none.csv", source)
+    assert "none.csv: no such file" in error("map", pairs, tmp_path / "none.csv")
+    assert "no such config file" in error("map", tmp_path / "none.yaml", source)
+    assert "is the input itself" in error("map", pairs, source, "--output", source, "--overwrite")
+    assert "is the input itself" in error("map", pairs, source, "--output", pairs, "--overwrite")
+    assert pairs.read_text() == PAIRS
+    assert "name an --output" in error("map", pairs, source, "--json")
+    (tmp_path / "out.csv").write_text("mine")
+    assert "exists already" in error("map", pairs, source, "--output", tmp_path / "out.csv")
+    assert (tmp_path / "out.csv").read_text() == "mine"
+
+
+def test_a_column_that_is_named_twice_is_mapped_once(pairs, tmp_path):
+    source = json_lines(tmp_path / "t.jsonl", [{"gold": "K:2"}])
+    counts = works("map", pairs, source, "--column", "gold", "--column", "gold", "-o", tmp_path / "o.jsonl", "--json")
+    assert json.loads(counts)["ids"] == {"mapped": 1}
+    assert read((tmp_path / "o.jsonl").read_text()) == [
+        {"gold": "B:2", "gold_before": "K:2", "gold_reason": "mapped: exact"}
+    ]
