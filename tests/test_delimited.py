@@ -25,10 +25,11 @@ def read(path, *, columns=("a", "b", "c"), keep=KEEP, **options):
 def by_hand(content: bytes, trailing: bool) -> tuple[list[dict], list[tuple[str, int]]]:
     rows, bad = [], []
     for number, line in enumerate(content.split(b"\n"), 1):
-        cells = line.removesuffix(b"\r").split(b"|")
+        line = line.removesuffix(b"\r").replace(b"\r", b" ")
+        cells = line.split(b"|")
         if trailing:
             cells = cells[:-1]
-        if not line.removesuffix(b"\r"):
+        if not line:
             continue
         try:
             line.decode()
@@ -38,12 +39,11 @@ def by_hand(content: bytes, trailing: bool) -> tuple[list[dict], list[tuple[str,
         except ValueError:
             bad.append((f"row with {len(cells)} columns, expected 3", number))
         else:
-            if a or b:
-                rows.append({"b": b, "a": a, "line": number})
+            rows.append({"b": b, "a": a, "line": number})
     return rows, bad
 
 
-cells = st.text("ab é\"'\\,\t熱", max_size=3).map(str.encode) | st.sampled_from([b"", b"\xff"])
+cells = st.text("ab\r é\"'\\,\t熱", max_size=3).map(str.encode) | st.sampled_from([b"", b"\xff"])
 lines = st.lists(cells, min_size=3, max_size=3) | st.lists(cells, min_size=1, max_size=5)
 
 

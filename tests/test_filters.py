@@ -14,6 +14,7 @@ from test_cli import fails, records
 from typer.testing import CliRunner
 
 import xnorm
+from xnorm.artifact import sha256_file, sha256_text
 from xnorm.benchmark import BenchmarkConfig, run_benchmark
 from xnorm.candidates.base import Allowed
 from xnorm.candidates.tfidf import TfidfGenerator
@@ -142,6 +143,58 @@ def test_value_sets_in_files(terminology, tmp_path, name, content, more):
     assert allowed(terminology, {"value_set": given, "langs": ["de"]}) == ["Hund", "Katze"]
 
 
+PETS = "http://pets.example.org/cs"
+
+
+def value_set(**values):
+    return json.dumps({"resourceType": "ValueSet", "url": "http://pets.example.org/vs", **values})
+
+
+def compose(*parts):
+    return value_set(compose={"include": parts})
+
+
+@pytest.mark.parametrize(
+    ("content", "more"),
+    [
+        (compose({"system": PETS, "concept": [{"code": "3"}, {"code": "4", "display": "Cat"}]}), {"prefix": "Z"}),
+        (compose({"system": PETS, "concept": [{"code": "3"}, {"code": "4"}]}), {"systems": {PETS: "Z"}}),
+        (
+            value_set(
+                expansion={
+                    "contains": [
+                        {"display": "Pets", "contains": [{"system": PETS, "code": "Z:3", "inactive": True}]},
+                        {"system": PETS, "code": "Z:4"},
+                    ]
+                }
+            ),
+            {},
+        ),
+        (
+            json.dumps({"resourceType": "CodeSystem", "url": "http://z.example.org/Z", "content": "complete",
+                        "concept": [{"code": "3", "concept": [{"code": "4"}]}]}),
+            {},
+        ),
+    ],
+)  # fmt: skip
+def test_value_sets_of_fhir(terminology, tmp_path, content, more):
+    (tmp_path / "pets.json").write_text(content, encoding="utf-8")
+    given = {"path": str(tmp_path / "pets.json"), **more}
+    assert validate(ValueSet, given, where="test").read() == ["Z:3", "Z:4"]
+    assert allowed(terminology, {"value_set": given, "langs": ["de"]}) == ["Hund", "Katze"]
+
+
+def test_what_is_not_read_of_a_value_set_of_fhir_is_a_warning(tmp_path):
+    path = tmp_path / "pets.json"
+    rule = {"system": PETS, "filter": [{"property": "concept", "op": "is-a", "value": "2"}]}
+    path.write_text(compose({"system": PETS, "concept": [{"code": "3"}]}, rule), encoding="utf-8")
+    with pytest.warns(XnormWarning) as told:
+        assert ValueSet(path=path, prefix="Z").read() == ["Z:3"]
+    assert [str(w.message) for w in told] == [
+        f"value set {path}: not read: value set that includes codes by filter (1)"
+    ]
+
+
 @pytest.mark.parametrize(
     ("filters", "problem"),
     [
@@ -180,6 +233,10 @@ def test_bad_filters(linker, filters, problem):
         ("ids.jsonl", '{"id": 3}\n', "ids.jsonl:1: no key holds an id (found id)"),
         ("ids.jsonl", '["Z:3"]\n', "ids.jsonl:1: expected a JSON object, found list"),
         ("no.txt", None, "no.txt: no such file"),
+        ("ids.json", '["Z:3"]', "ids.json: expected a JSON object, found list"),
+        ("ids.json", '{"ids": ["Z:3"]}', "ids.json: has no 'resourceType'; is it a FHIR resource?"),
+        ("ids.json", compose({"system": PETS}), "holds no code to read: value set that includes codes by a whole code"),
+        ("ids.json", compose({"concept": [{"code": "3"}]}), "the code '3' has no system; set `prefix`"),
     ],
 )
 def test_bad_value_sets(linker, tmp_path, name, content, problem):
@@ -561,6 +618,59 @@ def test_a_benchmark_obeys_filters_by_type(config, tmp_path, monkeypatch):
     ids = [{c["concept_id"] for c in line["candidates"]} for line in lines]
     assert ids == [{"Z:3", "Z:4"}, {"Z:5", "Z:6", "Z:7"}, {f"Z:{n}" for n in range(1, 9)}]
     assert [line["ranks"]["dense"] is None for line in lines] == [False, True, False]
+    protocol = metrics["protocol"]
+    assert protocol["filters"] == {"all": {}, "by_type": {
+        "Pet": {"types": ["pet"]}, "Wild": {"branches": ["Z:5"]}, "Any": {},
+        "Never": {"value_set": {"ids": 1, "sha256": sha256_text("Z:8")}},
+    }}  # fmt: skip
+    assert [line for line in protocol["statements"] if "ilter" in line] == [
+        "Filters of what is proposed for all mentions: none.",
+        "Filters of what is proposed for mentions of the type Pet: types pet.",
+        "Filters of what is proposed for mentions of the type Wild: branches Z:5.",
+        "Filters of what is proposed for mentions of the type Any: none.",
+        "Filters of what is proposed for mentions of the type Never: value_set of ids: 1 "
+        f"(sha256 {sha256_text('Z:8')[:16]}).",
+    ]
+
+
+def test_the_protocol_says_which_filters_held(config, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "m.jsonl", [{"id": "1", "mention": "Hund", "gold": ["Z:3"]}])
+    pets = tmp_path / "pets.csv"
+    pets.write_text("code\n3\n", encoding="utf-8")
+    branches = [f"Z:{n}" for n in range(1, 9)] + ["Z:30", "Z:3", "Z:4", "Z:5"]
+
+    def told(filters):
+        bench = {
+            "name": "bench",
+            "linker": {**config, "filters": filters},
+            "corpus": {"parts": {"test": {"type": "jsonl", "path": str(tmp_path / "m.jsonl")}}},
+            "top_k": 8,
+            "interval": {"resamples": 20},
+        }
+        about = run_benchmark(validate(BenchmarkConfig, bench, where="test"), tmp_path / "out", overwrite=True)
+        report = (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
+        said = [line for line in about["protocol"]["statements"] if "ilters" in line]
+        assert [line.removeprefix("- ") for line in report.splitlines() if line.startswith("- Filters of")] == said
+        return about["protocol"]["filters"], said
+
+    assert told(None) == told({}) == (None, [])
+    data, said = told(
+        {"langs": ["de", "en"], "branches": branches, "value_set": {"path": str(pets), "column": "code", "prefix": "Z"}}
+    )
+    digest = sha256_file(pets)
+    assert data == {
+        "all": {
+            "langs": ["de", "en"],
+            "branches": branches,
+            "value_set": {"column": "code", "prefix": "Z", "file": "pets.csv", "sha256": digest},
+        },
+        "by_type": {},
+    }
+    assert said == [
+        "Filters of what is proposed for all mentions: langs de, en; branches Z:1, Z:2, Z:3, Z:4, Z:5, Z:6, Z:7, Z:8, "
+        f"Z:30, Z:3 and 2 more; value_set pets.csv (sha256 {digest[:16]})."
+    ]
 
 
 def test_no_filter_is_no_warning(linker):

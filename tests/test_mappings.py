@@ -314,6 +314,9 @@ def test_concept_maps_in_bundles_and_lines(tmp_path):
     }
     found, report = rows(written(tmp_path, json.dumps(bundle), "map.json"), type="concept_map")
     assert (len(found), report.skipped["resource of type Patient"]) == (4, 1)
+    page = {**bundle, "id": "b", "link": [{"relation": "next", "url": "http://pets.example.org?page=2"}]}
+    found, report = rows(written(tmp_path, json.dumps(page), "map.json"), type="concept_map")
+    assert (len(found), report.examples["bundle that is one page of several"]) == (4, ["b"])
     lines = json.dumps(bundle) + "\n\n" + json.dumps({**CONCEPT_MAP, "version": "5"}) + "\n"
     found, report = rows(written(tmp_path, gzip.compress(lines.encode()), "map.ndjson.gz"), type="concept_map")
     assert [r.line for r in found] == [1, 1, 1, 1, 3, 3, 3, 3]

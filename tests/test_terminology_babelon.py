@@ -6,12 +6,13 @@ import gzip
 from pathlib import Path
 
 import pytest
+from parsing import tools
 
 from xnorm.config import validate
-from xnorm.errors import ConfigError, DataError
+from xnorm.errors import ConfigError
 from xnorm.sources import TerminologyConfig, read_terminology
-from xnorm.terminology.babelon import BabelonConfig, BabelonParser
-from xnorm.terminology.base import RawConcept, RawName, SourceReport
+from xnorm.terminology.babelon import BabelonConfig
+from xnorm.terminology.base import RawConcept, RawName
 
 BABELON = '''\
 source_language\tsource_value\tsubject_id\tpredicate_id\ttranslation_language\ttranslation_value\ttranslation_status
@@ -34,25 +35,11 @@ PET:4\ten\trdfs:label\tkitten
 """
 
 
-def parse(path: Path, **options: object) -> tuple[list[RawConcept], SourceReport]:
-    report = SourceReport("pets", str(path))
-    return list(BabelonParser(BabelonConfig(type="babelon", path=path, **options)).read(report)), report
-
-
-def written(tmp_path: Path, text: str | bytes, name: str = "pets-fr.babelon.tsv") -> Path:
-    path = tmp_path / name
-    path.write_bytes(text.encode() if isinstance(text, str) else text)
-    return path
+written, parse, message = tools("babelon", "pets-fr.babelon.tsv")
 
 
 def names(tmp_path: Path, text: str, **options: object) -> list[str]:
     return [n.text for c in parse(written(tmp_path, text), **options)[0] for n in c.names]
-
-
-def message(path: Path, **options: object) -> str:
-    with pytest.raises(DataError) as e:
-        parse(path, **options)
-    return str(e.value)
 
 
 def test_every_row(tmp_path):

@@ -7,11 +7,11 @@ import time
 from pathlib import Path
 
 import pytest
+from parsing import tools
 
 from xnorm.errors import DataError
 from xnorm.sources import TerminologyConfig, read_terminology
-from xnorm.terminology.base import RawConcept, RawName, SourceReport
-from xnorm.terminology.claml import ClamlConfig, ClamlParser
+from xnorm.terminology.base import RawConcept, RawName
 
 HEAD = """<?xml version="1.0" encoding="UTF-8"?>
 <!DOCTYPE ClaML SYSTEM "ClaML.dtd">
@@ -101,28 +101,13 @@ MOODS = (
 )
 
 
-def parse(path: Path, **options: object) -> tuple[list[RawConcept], SourceReport]:
-    report = SourceReport("pets", str(path))
-    return list(ClamlParser(ClamlConfig(type="claml", path=path, **options)).read(report)), report
-
-
-def written(tmp_path: Path, text: str | bytes, name: str = "pets.xml") -> Path:
-    path = tmp_path / name
-    path.write_bytes(text.encode() if isinstance(text, str) else text)
-    return path
+written, parse, message = tools("claml", "pets.xml")
 
 
 def codes(tmp_path: Path, *parts: str, **options: object) -> dict[str, str]:
     """Return code -> preferred English name."""
     concepts, _ = parse(written(tmp_path, HEAD + "".join(parts) + TAIL), **options)
     return {c.id: next(n.text for n in c.names if n.scope == "preferred") for c in concepts}
-
-
-def message(path: Path, **options: object) -> str:
-    with pytest.raises(DataError) as e:
-        parse(path, **options)
-    assert "\n" not in str(e.value)
-    return str(e.value)
 
 
 def test_every_field(tmp_path):

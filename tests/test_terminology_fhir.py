@@ -5,14 +5,13 @@ from __future__ import annotations
 import gzip
 import json
 import time
-from pathlib import Path
 
 import pytest
+from parsing import tools
 
 from xnorm.errors import DataError
 from xnorm.sources import TerminologyConfig, read_terminology
-from xnorm.terminology.base import RawConcept, RawName, SourceReport
-from xnorm.terminology.fhir import FhirConfig, FhirParser
+from xnorm.terminology.base import RawConcept, RawName
 
 SCT = "http://snomed.info/sct"
 PROPERTIES = "http://hl7.org/fhir/concept-properties#"
@@ -220,17 +219,7 @@ EXPANDED = [
 ]
 
 
-def parse(path: Path, **options: object) -> tuple[list[RawConcept], SourceReport]:
-    report = SourceReport("pets", str(path))
-    return list(FhirParser(FhirConfig(type="fhir", path=path, **options)).read(report)), report
-
-
-def written(tmp_path: Path, content: object, name: str = "pets.json") -> Path:
-    path = tmp_path / name
-    if not isinstance(content, bytes):
-        content = (content if isinstance(content, str) else json.dumps(content)).encode()
-    path.write_bytes(content)
-    return path
+written, parse, message = tools("fhir", "pets.json")
 
 
 def system(*concepts: object, **values: object) -> dict[str, object]:
@@ -244,12 +233,6 @@ def include(*parts: object, **values: object) -> dict[str, object]:
 def bundle(*resources: object, **values: object) -> dict[str, object]:
     entries = [{"fullUrl": "urn:uuid:1", "resource": resource} for resource in resources]
     return {"resourceType": "Bundle", "type": "collection", "entry": entries} | values
-
-
-def message(path: Path, **options: object) -> str:
-    with pytest.raises(DataError) as e:
-        parse(path, **options)
-    return str(e.value)
 
 
 def test_every_field_of_a_code_system(tmp_path):

@@ -7,11 +7,11 @@ import json
 from pathlib import Path
 
 import pytest
+from parsing import tools
 
 from xnorm.errors import DataError
 from xnorm.sources import TerminologyConfig, read_terminology
-from xnorm.terminology.base import RawConcept, RawName, SourceReport
-from xnorm.terminology.jsonl import JsonlConfig, JsonlParser
+from xnorm.terminology.base import RawConcept, RawName
 
 CAT = {
     "id": "PET:2",
@@ -43,21 +43,13 @@ XMEN = {
 }
 
 
-def parse(path: Path, **options: object) -> tuple[list[RawConcept], SourceReport]:
-    report = SourceReport("pets", str(path))
-    return list(JsonlParser(JsonlConfig(type="jsonl", path=path, **options)).read(report)), report
+_, parse, message = tools("jsonl", "pets.jsonl")
 
 
 def written(tmp_path: Path, *records: object) -> Path:
     path = tmp_path / "pets.jsonl"
     path.write_text("".join(json.dumps(r) + "\n" for r in records), encoding="utf-8")
     return path
-
-
-def message(path: Path) -> str:
-    with pytest.raises(DataError) as e:
-        parse(path)
-    return str(e.value)
 
 
 def test_every_field(tmp_path):

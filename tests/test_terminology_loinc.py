@@ -5,16 +5,16 @@ from __future__ import annotations
 import csv
 import gzip
 import io
-from pathlib import Path
 from typing import Any
 
 import pytest
+from parsing import tools
 
 from xnorm.config import validate
-from xnorm.errors import ConfigError, DataError
+from xnorm.errors import ConfigError
 from xnorm.sources import TerminologyConfig, read_terminology
-from xnorm.terminology.base import RawConcept, RawName, SourceReport
-from xnorm.terminology.loinc import LoincConfig, LoincParser
+from xnorm.terminology.base import RawConcept, RawName
+from xnorm.terminology.loinc import LoincConfig
 
 CORE = (
     "LOINC_NUM", "COMPONENT", "PROPERTY", "TIME_ASPCT", "SYSTEM", "SCALE_TYP", "METHOD_TYP", "CLASS", "CLASSTYPE",
@@ -50,22 +50,7 @@ def table(columns: tuple[str, ...], *rows: dict[str, str]) -> str:
     return out.getvalue()
 
 
-def written(tmp_path: Path, text: str | bytes, name: str = "Loinc.csv") -> Path:
-    path = tmp_path / name
-    path.write_bytes(text.encode() if isinstance(text, str) else text)
-    return path
-
-
-def parse(path: Path, **options: object) -> tuple[list[RawConcept], SourceReport]:
-    report = SourceReport("loinc", str(path))
-    config = validate(LoincConfig, {"type": "loinc", "path": path, **options}, where="test")
-    return list(LoincParser(config).read(report)), report
-
-
-def message(path: Path, **options: object) -> str:
-    with pytest.raises(DataError) as e:
-        parse(path, **options)
-    return str(e.value)
+written, parse, message = tools("loinc", "Loinc.csv")
 
 
 def test_every_field(tmp_path):

@@ -5,11 +5,11 @@ from __future__ import annotations
 import gzip
 import hashlib
 import tracemalloc
-from pathlib import Path
 
 import pytest
+from parsing import tools
 
-from xnorm.errors import ConfigError, DataError
+from xnorm.errors import ConfigError
 from xnorm.sources import TerminologyConfig, read_terminology
 from xnorm.terminology.base import RawConcept, RawName, SourceReport
 from xnorm.terminology.mesh_xml import MeshXmlConfig, MeshXmlParser
@@ -321,22 +321,7 @@ PURRING = RawConcept(
 )
 
 
-def parse(path: Path, **options: object) -> tuple[list[RawConcept], SourceReport]:
-    report = SourceReport("mesh", str(path))
-    return list(MeshXmlParser(MeshXmlConfig(type="mesh_xml", path=path, **options)).read(report)), report
-
-
-def written(tmp_path: Path, text: str | bytes, name: str = "desc2026.xml") -> Path:
-    path = tmp_path / name
-    path.write_bytes(text.encode() if isinstance(text, str) else text)
-    return path
-
-
-def message(path: Path, **options: object) -> str:
-    with pytest.raises(DataError) as e:
-        parse(path, **options)
-    assert "\n" not in str(e.value)
-    return str(e.value)
+written, parse, message = tools("mesh_xml", "desc2026.xml")
 
 
 def test_every_field_of_a_descriptor(tmp_path):

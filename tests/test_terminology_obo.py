@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import gzip
-from pathlib import Path
 
 import pytest
+from parsing import tools
 
-from xnorm.errors import ConfigError, DataError
-from xnorm.terminology.base import RawConcept, RawName, SourceReport
-from xnorm.terminology.obo import OboConfig, OboParser
+from xnorm.errors import ConfigError
+from xnorm.terminology.base import RawConcept, RawName
 
 HEADER = """format-version: 1.2
 data-version: pets/2026-02-16
@@ -72,22 +71,7 @@ name: household
 PETS = HEADER + ANIMAL + CAT + OLD + KITTEN + FOREIGN
 
 
-def parse(path: Path, **options: object) -> tuple[list[RawConcept], SourceReport]:
-    report = SourceReport("pets", str(path))
-    return list(OboParser(OboConfig(type="obo", path=path, **options)).read(report)), report
-
-
-def written(tmp_path: Path, text: str | bytes) -> Path:
-    path = tmp_path / "pets.obo"
-    path.write_bytes(text.encode() if isinstance(text, str) else text)
-    return path
-
-
-def message(path: Path, **options: object) -> str:
-    with pytest.raises(DataError) as e:
-        parse(path, **options)
-    assert "\n" not in str(e.value)
-    return str(e.value)
+written, parse, message = tools("obo", "pets.obo")
 
 
 def test_every_field(tmp_path):

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import gzip
-import json
-from pathlib import Path
 
 import pytest
+from parsing import tools
 
 from xnorm.errors import ConfigError, DataError
 from xnorm.sources import TerminologyConfig, read_terminology
 from xnorm.terminology.base import RawConcept, RawName, SourceReport
 from xnorm.terminology.obo import OboConfig, OboParser
-from xnorm.terminology.obograph import ObographConfig, ObographParser
 
 # laid out as ROBOT writes it; the terms are ours
 PETS = """\
@@ -178,27 +176,11 @@ CAT = RawConcept(
 )
 
 
-def parse(path: Path, **options: object) -> tuple[list[RawConcept], SourceReport]:
-    report = SourceReport("pets", str(path))
-    return list(ObographParser(ObographConfig(type="obograph", path=path, **options)).read(report)), report
-
-
-def written(tmp_path: Path, content: object) -> Path:
-    path = tmp_path / "pets.json"
-    if not isinstance(content, bytes):
-        content = (content if isinstance(content, str) else json.dumps(content)).encode()
-    path.write_bytes(content)
-    return path
+written, parse, message = tools("obograph", "pets.json")
 
 
 def graph(*nodes: object, edges: object = ()) -> dict[str, object]:
     return {"graphs": [{"id": "g", "nodes": list(nodes), "edges": list(edges)}]}
-
-
-def message(path: Path, **options: object) -> str:
-    with pytest.raises(DataError) as e:
-        parse(path, **options)
-    return str(e.value)
 
 
 def test_every_field(tmp_path):

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from parsing import tools
 
 from xnorm.errors import ConfigError, DataError
 from xnorm.sources import TerminologyConfig, read_terminology
 from xnorm.terminology.base import RawConcept, RawName, SourceReport
 from xnorm.terminology.obo import OboConfig, OboParser
-from xnorm.terminology.owl import OwlConfig, OwlParser
 
 # laid out as ROBOT writes it, with the entities that Protégé declares; the terms are ours
 PETS = """\
@@ -173,15 +173,7 @@ TURTLE = """\
 """
 
 
-def parse(path: Path, **options: object) -> tuple[list[RawConcept], SourceReport]:
-    report = SourceReport("pets", str(path))
-    return list(OwlParser(OwlConfig(type="owl", path=path, **options)).read(report)), report
-
-
-def written(tmp_path: Path, content: str, name: str = "pets.owl") -> Path:
-    path = tmp_path / name
-    path.write_text(content)
-    return path
+written, parse, message = tools("owl", "pets.owl")
 
 
 def turtle(tmp_path: Path, content: str) -> Path:
@@ -189,9 +181,7 @@ def turtle(tmp_path: Path, content: str) -> Path:
 
 
 def refused(path: Path, error: type[Exception], **options: object) -> str:
-    with pytest.raises(error) as e:
-        parse(path, **options)
-    return str(e.value).removeprefix(f"{path}: ")
+    return message(path, error, **options).removeprefix(f"{path}: ")
 
 
 def test_every_field(tmp_path):

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from parsing import tools
 
 from xnorm.errors import ConfigError, DataError
 from xnorm.sources import TerminologyConfig, read_terminology
-from xnorm.terminology.base import RawConcept, RawName, SourceReport
-from xnorm.terminology.skos import SkosConfig, SkosParser
+from xnorm.terminology.base import RawConcept, RawName
 
 PREFIXES = """\
 @prefix : <http://example.org/pets/> . @prefix owl: <http://www.w3.org/2002/07/owl#> .
@@ -72,22 +72,11 @@ EXPECTED = [
 ]  # fmt: skip
 
 
-def parse(path: Path, **options: object) -> tuple[list[RawConcept], SourceReport]:
-    report = SourceReport("pets", str(path))
-    options = {"namespaces": {ID: "PET"}, **options}
-    return list(SkosParser(SkosConfig(type="skos", path=path, **options)).read(report)), report
-
-
-def written(tmp_path: Path, content: str, name: str = "pets.ttl") -> Path:
-    path = tmp_path / name
-    path.write_text(content)
-    return path
+written, parse, message = tools("skos", "pets.ttl", namespaces={ID: "PET"})
 
 
 def refused(path: Path, error: type[Exception], **options: object) -> str:
-    with pytest.raises(error) as e:
-        parse(path, **options)
-    return str(e.value).removeprefix(f"{path}: ")
+    return message(path, error, **options).removeprefix(f"{path}: ")
 
 
 def test_every_field(tmp_path):

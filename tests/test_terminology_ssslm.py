@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import gzip
-from pathlib import Path
 
-import pytest
+from parsing import tools
 
 from xnorm.config import validate
-from xnorm.errors import DataError
 from xnorm.sources import TerminologyConfig, read_terminology
-from xnorm.terminology.base import RawConcept, RawName, SourceReport
-from xnorm.terminology.ssslm import SsslmConfig, SsslmParser
+from xnorm.terminology.base import RawConcept, RawName
 
 TABLE = """\
 text\tcurie\tname\tpredicate\ttype\tprovenance\tcontributor\tdate\tlanguage\tcomment\tsource\ttaxon
@@ -30,22 +27,7 @@ REST = (
 ALL = TABLE + '"' + REST[0].replace('"', '""').replace("\t", '"\t', 1) + "\n" + "\n".join(REST[1:]) + "\n"
 
 
-def written(tmp_path: Path, text: str | bytes, name: str = "pets.ssslm.tsv") -> Path:
-    path = tmp_path / name
-    path.write_bytes(text.encode() if isinstance(text, str) else text)
-    return path
-
-
-def parse(path: Path, **options: object) -> tuple[list[RawConcept], SourceReport]:
-    report = SourceReport("pets", str(path))
-    config = validate(SsslmConfig, {"type": "ssslm", "path": path, **options}, where="test")
-    return list(SsslmParser(config).read(report)), report
-
-
-def message(path: Path) -> str:
-    with pytest.raises(DataError) as e:
-        parse(path)
-    return str(e.value)
+written, parse, message = tools("ssslm", "pets.ssslm.tsv")
 
 
 def test_every_row(tmp_path):

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import gzip
-from pathlib import Path
 
 import pytest
+from parsing import tools
 
 from xnorm.config import validate
-from xnorm.errors import ConfigError, DataError
+from xnorm.errors import ConfigError
 from xnorm.sources import TerminologyConfig, read_terminology
-from xnorm.terminology.base import RawConcept, RawName, SourceReport
-from xnorm.terminology.table import TableConfig, TableParser
+from xnorm.terminology.base import RawConcept, RawName
+from xnorm.terminology.table import TableConfig
 
 CONCEPTS = """\
 code,term,other,language,status,group,text,broader,same,unused
@@ -33,22 +33,7 @@ PET:2\ttabby\tEN\tnarrow
 """
 
 
-def parse(path: Path, **options: object) -> tuple[list[RawConcept], SourceReport]:
-    report = SourceReport("pets", str(path))
-    config = validate(TableConfig, {"type": "table", "path": path, **options}, where="pets.yaml")
-    return list(TableParser(config).read(report)), report
-
-
-def written(tmp_path: Path, text: str | bytes, name: str = "pets.csv") -> Path:
-    path = tmp_path / name
-    path.write_bytes(text.encode() if isinstance(text, str) else text)
-    return path
-
-
-def message(path: Path, **options: object) -> str:
-    with pytest.raises(DataError) as e:
-        parse(path, **options)
-    return str(e.value)
+written, parse, message = tools("table", "pets.csv")
 
 
 def test_every_column(tmp_path):

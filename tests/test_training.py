@@ -623,6 +623,19 @@ def test_a_killed_run_on_other_data_is_not_gone_on_with(plain, tmp_path, stop):
     assert not any("going on" in line for line in said)
 
 
+def test_a_killed_run_with_another_value_set_is_not_gone_on_with(plain, tmp_path, stop):
+    ids = [json.loads(line)["id"] for line in (tmp_path / "tiny.jsonl").read_text(encoding="utf-8").splitlines()]
+    listed = tmp_path / "ids.txt"
+    plain["linker"]["filters"] = {"value_set": {"path": str(listed)}}
+    for rows, again in ((ids, False), (ids, True), (ids[::-1], False)):
+        listed.write_text("\n".join(rows), encoding="utf-8")
+        stop(1 if again else 2)
+        said = []
+        with pytest.raises(KeyboardInterrupt):
+            run_training(validate(TrainConfig, plain, where="test"), tmp_path / "out", say=said.append)
+        assert any("going on" in line for line in said) is again
+
+
 @pytest.mark.parametrize("what", ["weights", "size and time", "xnorm"])
 def test_a_killed_run_of_another_base_or_xnorm_is_not_gone_on_with(plain, tmp_path, base, stop, monkeypatch, what):
     if what == "size and time":

@@ -158,8 +158,8 @@ def run_benchmark(
         evaluation.results["errors"]["causes"] = causes
     about = protocol(
         run.corpus, run.rankings, evaluation, run.terminology,
-        name=config.linker.name, sources=run.sources, top_k=config.top_k, threshold=run.threshold,
-        interval=config.interval, notes=run.notes,
+        name=config.linker.name, sources=run.sources, top_k=config.top_k, linker=run.linker, interval=config.interval,
+        notes=run.notes,
     )  # fmt: skip
     head = {"benchmark": config.name, "about": config.about, "system": _system(config), "protocol": about}
     metrics = {**head, **evaluation.results}
@@ -177,7 +177,8 @@ class _Run:
     rankings: Rankings
     sources: Sequence[Mapping[str, Any]]
     """Of the terminology."""
-    threshold: float | None
+    linker: LinkerConfig | None
+    """Of the linker that ranked; None for another system's predictions."""
     notes: dict[str, int]
 
 
@@ -188,8 +189,7 @@ def _link(config: BenchmarkConfig, raw: Corpus, output: Path, clock: _Clock, pro
     corpus, notes = _cleaned(raw, config, linker.terminology, clock), dict[str, int]()
     with clock("link"):
         rankings = rank(linker, corpus, config.top_k, beside=output, notes=notes, progress=progress, say=say)
-    threshold = linker.config.decision.threshold
-    return _Run(corpus, linker.terminology, rankings, linker.report["sources"], threshold, notes)
+    return _Run(corpus, linker.terminology, rankings, linker.report["sources"], linker.config, notes)
 
 
 def _judge_others(config: BenchmarkConfig, raw: Corpus, clock: _Clock) -> _Run:

@@ -369,7 +369,7 @@ def _protocol(run: _Run) -> dict[str, Any]:
             for stage in protocol.get("cleanup") or ()
         )
         or "none",
-        **{key: protocol.get(key) for key in ("mentions", "top_k", "threshold", "training")},
+        **{key: protocol.get(key) for key in ("mentions", "top_k", "threshold", "filters", "training")},
     }
 
 

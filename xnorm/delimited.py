@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import functools
 import gzip
+import re
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 from pyarrow import csv
 
 from xnorm.errors import DataError
@@ -152,26 +152,36 @@ def _parsed(blocks: Iterator[tuple[int, bytes]], layout: Layout) -> Iterator[tup
 
 
 def _parse(block: bytes, number: int, layout: Layout) -> tuple[pa.Table, list[Bad]]:
-    """Return the rows of a block, and what is wrong with the others."""
-    lines = block.split(b"\n") if not _is_utf8(block) else []
-    broken = [at for at, line in enumerate(lines) if not _is_utf8(line)]
-    for at in broken:
-        lines[at] = b""  # an empty row is none
-    table, bad = _read(b"\n".join(lines) if broken else block, number, layout)
-    bad = sorted([*bad, *(("row that is not UTF-8", number + at) for at in broken)], key=lambda found: found[1])
+    """Return the rows of a block, and what is wrong with the others; a line without any text is no row."""
+    if block.count(b"\r") != block.count(b"\r\n"):
+        block = re.sub(rb"\r(?!\n)", b" ", block)  # a line end for Arrow, but not for us
+    lines = np.arange(number, number + block.count(b"\n"))
+    bad: list[Bad] = []
+    if block[:1] in (b"\n", b"\r") or b"\n\n" in block or b"\n\r\n" in block or not _is_utf8(block):
+        texts = block.split(b"\n")[:-1]
+        broken = [not _is_utf8(text) for text in texts]
+        bad = [("row that is not UTF-8", number + at) for at in np.flatnonzero(broken).tolist()]
+        kept = [bool(text.strip(b"\r")) and not wrong for text, wrong in zip(texts, broken, strict=True)]
+        lines, block = lines[kept], b"".join(text + b"\n" for text, keep in zip(texts, kept, strict=True) if keep)
+    table, wrong_rows = _read(block, lines, layout)
+    bad = sorted([*bad, *wrong_rows], key=lambda found: found[1])
     if len(bad) > 10 + table.num_rows:
         reason, line = bad[0]
         raise DataError(f"{reason}, and {len(bad):,} rows like it", path=layout.path, line=line)
     return table, bad
 
 
-def _read(block: bytes, number: int, layout: Layout) -> tuple[pa.Table, list[Bad]]:
-    """Parse a block; a row without any text is none."""
+def _read(block: bytes, lines: npt.NDArray[np.int64], layout: Layout) -> tuple[pa.Table, list[Bad]]:
+    """Parse rows; `lines` has the line of each."""
     bad: list[Bad] = []
+    skipped: list[int] = []
+    if not len(lines):
+        return pa.schema([*layout.keep.items(), ("line", pa.int64())]).empty_table(), bad
 
     def wrong(row: csv.InvalidRow) -> str:
         found = row.actual_columns - layout.trailing
-        bad.append((f"row with {found} columns, expected {len(layout.columns)}", number + row.number - 1))
+        bad.append((f"row with {found} columns, expected {len(layout.columns)}", int(lines[row.number - 1])))
+        skipped.append(row.number - 1)
         return "skip"
 
     names = [*layout.columns, *([""] if layout.trailing else [])]
@@ -190,11 +200,8 @@ def _read(block: bytes, number: int, layout: Layout) -> tuple[pa.Table, list[Bad
             convert_options=csv.ConvertOptions(include_columns=list(layout.keep), column_types=layout.keep),
         )
     except pa.ArrowInvalid as e:
-        raise DataError(f"cannot be read: {e}", path=layout.path, line=number) from None
-    lines = np.delete(np.arange(number, number + table.num_rows + len(bad)), [line - number for _, line in bad])
-    table = table.append_column("line", pa.array(lines, pa.int64()))
-    full = functools.reduce(pc.or_, [pc.not_equal(table.column(c).cast(pa.string()), "") for c in layout.keep])
-    return (table if pc.all(full).as_py() else table.filter(full)), bad
+        raise DataError(f"cannot be read: {e}", path=layout.path, line=int(lines[0])) from None
+    return table.append_column("line", pa.array(np.delete(lines, skipped), pa.int64())), bad
 
 
 def _is_utf8(text: bytes) -> bool:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 
-from xnorm.artifact import sha256_file
+from xnorm.artifact import sha256_file, sha256_text
 from xnorm.config import InputPath, StrictModel, validate
-from xnorm.errors import ConfigError, DataError
+from xnorm.errors import ConfigError, DataError, XnormWarning
 from xnorm.files import open_text, read_json_lines, read_table, suffix
+from xnorm.terminology.base import SourceReport
+from xnorm.terminology.fhir import FhirConfig, FhirParser
 
 __all__ = ["QueryFilters", "ValueSet", "as_filters", "checksums", "from_options"]
 
@@ -25,13 +28,16 @@ class ValueSet(StrictModel):
     """Concept ids, in a file or as they are."""
 
     path: InputPath | None = None
-    """The file: an id a line, or, by its ending, a column of CSV or TSV or a key of JSON Lines; plain or gzip."""
+    """The file: an id a line, or, by its ending, a column of CSV or TSV, a key of JSON Lines, or the codes of a FHIR
+    ValueSet or CodeSystem (`.json`); plain or gzip."""
     ids: Values | None = None
     """The ids themselves; a plain list stands for them."""
     column: str | None = None
     """Column or key of the ids; default: the one of `concept_id`, `id`, `code` that is there, or the only column."""
     prefix: str | None = None
     """CURIE prefix put before ids that have none: with `ICD10`, `I50` becomes `ICD10:I50`."""
+    systems: dict[str, str] = Field(default_factory=dict)
+    """CURIE prefix by `system` URL of FHIR, as the `fhir` parser takes it."""
 
     @model_validator(mode="before")
     @classmethod
@@ -47,16 +53,34 @@ class ValueSet(StrictModel):
         return self
 
     def read(self) -> list[str]:
-        """Return the distinct ids in their order.
+        """Return the distinct ids in their order. What could not be read of a FHIR resource is a warning.
 
         Raises:
             DataError: the file cannot be read, or holds no id.
         """
-        found = self.ids if self.path is None else list(_ids_in(self.path, self.column))
+        found = self.ids if self.path is None else list(self._ids_in(self.path))
         ids = dict.fromkeys(i.strip() for i in found or () if i.strip())
         if not ids:
             raise DataError("holds no id", path=self.path, fix="expected the ids of concepts")
         return [i if self.prefix is None or ":" in i else f"{self.prefix}:{i}" for i in ids]
+
+    def about(self) -> dict[str, Any]:
+        """Return what tells it from another one, in few words: the checksum of its file or its ids."""
+        said = self.model_dump(mode="json", exclude_defaults=True, exclude={"path", "ids"})
+        if self.path is None:
+            return {**said, "ids": len(self.ids or ()), "sha256": sha256_text("\n".join(self.ids or ()))}
+        return {**said, "file": self.path.name, "sha256": sha256_file(self.path)}
+
+    def _ids_in(self, path: Path) -> Iterable[str]:
+        if suffix(path) != ".json":
+            return _ids_in(path, self.column)
+        report = SourceReport(path.name, str(path))
+        parser = FhirParser(FhirConfig(type="fhir", path=path, prefix=self.prefix, systems=self.systems))
+        ids = list(parser.ids(report))
+        if report.skipped:
+            lost = ", ".join(f"{reason} ({n:,})" for reason, n in report.skipped.items())
+            warnings.warn(f"value set {path}: not read: {lost}", XnormWarning, stacklevel=2)
+        return ids
 
 
 class QueryFilters(StrictModel):
@@ -78,6 +102,13 @@ class QueryFilters(StrictModel):
     def empty(self) -> bool:
         """Whether nothing is filtered."""
         return self == QueryFilters()
+
+    def about(self) -> dict[str, Any]:
+        """Return the filters as plain data in few words: of a value set, the checksum of its file or ids."""
+        said = self.model_dump(mode="json", exclude_none=True, exclude={"value_set"})
+        if self.value_set is not None:
+            said["value_set"] = self.value_set.about()
+        return said
 
 
 def as_filters(filters: QueryFilters | Mapping[str, Any] | None) -> QueryFilters | None:

@@ -8,9 +8,14 @@ from typing import Any
 from xnorm.artifact import sha256_text
 from xnorm.corpus import Corpus
 from xnorm.evaluation import Evaluation, IntervalConfig, Rankings, gold_numbers
+from xnorm.filters import QueryFilters
+from xnorm.linker import LinkerConfig
 from xnorm.tables import Terminology
 
 __all__ = ["protocol"]
+
+SHOWN = 10
+"""Values of a filter that a sentence names."""
 
 
 def protocol(
@@ -22,7 +27,7 @@ def protocol(
     name: str,
     sources: Sequence[Mapping[str, Any]],
     top_k: int,
-    threshold: float | None,
+    linker: LinkerConfig | None,
     interval: IntervalConfig,
     notes: Mapping[str, int],
 ) -> dict[str, Any]:
@@ -31,9 +36,12 @@ def protocol(
     Args:
         name: of the index.
         sources: of the terminology: `source`, `version`, `path`, `sha256` and more.
+        linker: the settings of the linker that ranked; None for another system's predictions.
         notes: counts of what happened to the mentions on the way.
     """
     mentions = corpus.mentions
+    threshold = None if linker is None else linker.decision.threshold
+    filters = None if linker is None else _filters(linker)
     _, inside = gold_numbers(mentions, terminology)
     judged = {
         "mentions": len(mentions),
@@ -48,7 +56,7 @@ def protocol(
     }
     return {
         "mentions": "given" if rankings.predicted is None else "found by the system",
-        "statements": _statements(corpus, rankings, evaluation, judged, top_k, threshold, interval),
+        "statements": _statements(corpus, rankings, evaluation, judged, top_k, threshold, filters, interval),
         "terminology": {"name": name, **_terminology(terminology, sources)},
         "corpus": {key: corpus.about[key] for key in ("parts", "skipped", "noted", "examples", "expected")},
         "cleanup": [report.as_dict() for report in corpus.cleanup],
@@ -56,6 +64,7 @@ def protocol(
         "training": _training(corpus),
         "top_k": top_k,
         "threshold": threshold,
+        "filters": filters,
         "interval": {"method": "percentile bootstrap over documents", **interval.model_dump()},
     }
 
@@ -94,6 +103,26 @@ def _training(corpus: Corpus) -> dict[str, Any] | None:
     return {"parts": corpus.about["training"], "mentions": len(mentions), "gold_ids": len(gold)}
 
 
+def _filters(linker: LinkerConfig) -> dict[str, Any] | None:
+    """Return the filters at query time, value sets with the checksum of what they list; None if there are none."""
+    own = linker.filters or QueryFilters()
+    if own.empty and not linker.filters_by_type:
+        return None
+    return {"all": own.about(), "by_type": {kind: f.about() for kind, f in linker.filters_by_type.items()}}
+
+
+def _in_words(filters: Mapping[str, Any]) -> str:
+    said = []
+    for key, values in filters.items():
+        if key == "value_set":
+            which = values.get("file") or f"of ids: {values['ids']:,}"
+            said.append(f"{key} {which} (sha256 {values['sha256'][:16]})")
+        else:
+            more = f" and {len(values) - SHOWN:,} more" if len(values) > SHOWN else ""
+            said.append(f"{key} {', '.join(values[:SHOWN])}{more}")
+    return "; ".join(said) or "none"
+
+
 def _statements(
     corpus: Corpus,
     rankings: Rankings,
@@ -101,6 +130,7 @@ def _statements(
     judged: Mapping[str, Any],
     top_k: int,
     threshold: float | None,
+    filters: Mapping[str, Any] | None,
     interval: IntervalConfig,
 ) -> list[str]:
     """Say in sentences what the numbers mean, and only what holds for these."""
@@ -116,6 +146,12 @@ def _statements(
     said.append(f"Each ranking has at most {top_k} concepts; equal scores are ordered by concept id.")
     if threshold is not None:
         said.append(f"Candidates that score below {threshold:g} are dropped.")
+    if filters is not None:
+        said.append(f"Filters of what is proposed for all mentions: {_in_words(filters['all'])}.")
+        said += [
+            f"Filters of what is proposed for mentions of the type {kind}: {_in_words(own)}."
+            for kind, own in filters["by_type"].items()
+        ]
     if judged["several"]:
         said.append(f"{judged['several']:,} mentions have several gold concepts of which any one is right.")
     if judged["composite"]:

@@ -23,7 +23,7 @@ class Tally:
 
         Args:
             reason: why, in words that fit "N skipped: ...".
-            where: a line number, an id or other words for the place.
+            where: a line number, an id or other words for the place; the first three of each reason are kept.
             number: how many; nothing is noted of none.
         """
         if number:

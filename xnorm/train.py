@@ -18,6 +18,7 @@ from xnorm.config import StrictModel, TrainerSpec, find_config, read_with_linker
 from xnorm.corpus import Corpus, CorpusConfig, check_gold, clean_up, missing_files, read_corpus, refuse_missing
 from xnorm.errors import ConfigError, DataError
 from xnorm.evaluation import gold_numbers
+from xnorm.filters import checksums
 from xnorm.linker import BATCH, Linker, LinkerConfig
 from xnorm.linking import find_or_build, missing_sources
 from xnorm.progress import Progress, Say, no_progress
@@ -101,6 +102,7 @@ def run_training(
     )
     plain = config.model_dump(mode="json")
     known = [plain, linker.terminology.fingerprint, corpus.about["parts"], version("xnorm"), trainer.checksum()]
+    known += checksums(config.linker.all_filters)
     work = output.parent / f".{output.name}.work-{sha256_text(json.dumps(known, sort_keys=True))[:12]}"
     about: dict[str, Any] = {
         "xnorm_version": version("xnorm"),

@@ -109,12 +109,7 @@ class MappingReport(Tally):
     examples: dict[str, list[str]] = field(default_factory=dict)
 
     def skip(self, reason: str, where: str | int | None = None) -> None:
-        """Count something that was left out.
-
-        Args:
-            reason: why, in words that fit "N skipped: ...".
-            where: a line number or an id; the first three of each reason are kept.
-        """
+        """Count something that was left out, with its place, as `Tally.count` says."""
         self.count(self.skipped, reason, where)
 
     def as_dict(self) -> dict[str, Any]:

@@ -154,13 +154,7 @@ class SourceReport(Tally):
     examples: dict[str, list[str]] = field(default_factory=dict)
 
     def skip(self, reason: str, where: str | int | None = None, count: int = 1) -> None:
-        """Count something that was left out.
-
-        Args:
-            reason: why, in words that fit "N skipped: ...".
-            where: a line number or an id; the first three of each reason are kept.
-            count: how many.
-        """
+        """Count something that was left out, with its place, as `Tally.count` says."""
         self.count(self.skipped, reason, where, count)
 
 
