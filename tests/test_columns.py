@@ -41,7 +41,7 @@ def test_plain_characters_are_left_alone():
 def test_facts_fill_what_is_not_given():
     table = facts("names", id=["X:1", "X:2"], text=["a", "b"], lang="en", scope=["preferred", "exact"])
     assert table.to_pylist() == [
-        {"id": i, "text": t, "lang": "en", "scope": s, "source": None, "line": None, "record": None}
+        {"id": i, "text": t, "lang": "en", "scope": s, "source": None, "rank": None, "line": None, "record": None}
         for i, t, s in (("X:1", "a", "preferred"), ("X:2", "b", "exact"))
     ]
     assert facts("types", id=pa.array([], pa.string()), value="T047").num_rows == 0

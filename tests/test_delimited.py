@@ -62,7 +62,7 @@ def test_rows_and_lines_as_by_hand(tmp_path_factory, block, first, rest, end, tr
     path.write_bytes(gzip.compress(content) if packed else content)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(xnorm.delimited, "BLOCK", block)
-        found, bad = read(path)
+        found, bad = read(path, trailing=trailing)
     rows, expected = by_hand(content, trailing)
     assert (found, sorted(bad, key=lambda b: b[1])) == (rows, expected)
 
@@ -80,10 +80,26 @@ def test_a_header_in_any_order(tmp_path):
     assert read(path, delimiter="\t", header=True) == ([], [])
 
 
+def test_the_first_row_may_be_a_bad_one(tmp_path):
+    path = tmp_path / "file"
+    for first in (b"x|\n", b"\n", b"x|y|\n", b"1|2|3|4|\n"):
+        path.write_bytes(first + b"one|x|1|\n" * 3)
+        assert [row["a"] for row in read(path)[0]] == ["one"] * 3
+        path.write_bytes(first.replace(b"|\n", b"\n") + b"one|x|1\n" * 3)
+        assert [row["a"] for row in read(path)[0]] == ["one"] * 3
+
+
+def test_empty_files_if_they_may_be(tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(b"")
+    assert read(path, empty_ok=True) == ([], [])
+
+
 def test_bad_files(tmp_path):
     path = tmp_path / "file"
     for content, problem in (
         (b"", r"file: is empty"),
+        ("x|y|z\n".encode("utf-16"), r"file: is UTF-16; convert it to UTF-8"),
         (gzip.compress(b"x|y|z\n" * 999)[:-9], r"file: is a damaged gzip file: .*; fetch it again"),
         (b"no delimiter\n" * 12, r"file:1: row with 1 columns, expected 3, and 12 rows like it"),
     ):

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import os
+import subprocess
+import sys
 
 import pytest
 from terminology_data import make, write
@@ -114,6 +117,24 @@ def test_the_tables_stay_whole(kb):
     assert kb["K:1"].name == "Cold"  # the one that was given is as it was
     again = qualify_homonyms(told)
     assert again.fingerprint == told.fingerprint
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_the_same_bytes_in_every_run(tmp_path, seed):
+    """The scopes of a table without preferred names are added in one order, however strings are hashed."""
+    program = """
+import pyarrow as pa
+from xnorm.homonyms import qualify_homonyms
+from xnorm.tables import CONCEPTS, NAMES, RETIRED, Terminology
+concepts = [{"id": i, "name": "cold", "source": i, "first_name": n} for n, i in enumerate("AB")]
+names = [{"concept": n, "text": "cold", "lang": "en", "scope": "related", "source": "S"} for n in range(2)]
+kb = Terminology(*map(pa.Table.from_pylist, (concepts, names, []), (CONCEPTS, NAMES, RETIRED)))
+told = qualify_homonyms(kb)
+print(told.take("names", "text", range(4)), told.names.column("scope").combine_chunks().dictionary.to_pylist())
+"""
+    environment = {**os.environ, "PYTHONHASHSEED": str(seed)}
+    run = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+    assert run.stdout == "['cold (A)', 'cold', 'cold (B)', 'cold'] ['related', 'preferred', 'exact']\n"
 
 
 def test_a_bare_name_still_finds_them_all(kb):

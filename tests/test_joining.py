@@ -70,7 +70,7 @@ filters = st.fixed_dictionaries(
     optional={
         "langs": st.sampled_from([["en", "pt"]]),
         "types": st.just(["x", "y"]),
-        "scopes": st.sampled_from([["preferred", "exact"]]),
+        "scopes": st.sampled_from([["preferred", "exact"], ["preferred"]]),
     },
 )
 
@@ -133,10 +133,8 @@ def by_hand(config: TerminologyConfig, given: list[list[RawConcept]]) -> dict[st
 
 
 def successor(identifier: str, known: set[str], retired: dict[str, tuple]) -> tuple[str, bool]:
-    if identifier in known:
-        return identifier, False
     current, seen = identifier, set()
-    while current in retired and current not in seen and len(retired[current][0]) == 1:
+    while current not in known and current in retired and current not in seen and len(retired[current][0]) == 1:
         seen.add(current)
         current = retired[current][0][0]
     return current, current != identifier
@@ -146,11 +144,14 @@ def add_name(concept: dict, name: RawName, replaced: bool, source: SourceConfig,
     text, lang, scope = clean(name.text), lang_code(name.lang), name.scope
     if not text or not LangFilter(source.langs)(lang) or not LangFilter(wanted.langs)(lang):
         return
+    wants = [set(a) for a in (source.scopes, wanted.scopes) if a is not None]
+    if wants and not set.intersection(*wants):
+        return
     if replaced and scope == "preferred":
         scope = "exact"
     if scope == "preferred" and concept["main"].setdefault(lang, text) != text:
         scope = "exact"
-    if any(allowed is not None and scope not in allowed for allowed in (source.scopes, wanted.scopes)):
+    if any(scope not in allowed for allowed in wants):
         return
     for at, (old, old_lang, _, label) in enumerate(concept["names"]):
         if (old, old_lang) == (text, lang):

@@ -560,9 +560,8 @@ def test_a_source_is_translated(table):
     lost = RawConcept("A:9", [RawName("gnu", "en", "preferred")], line=4, alt_ids=["A:99"])
     old = RawConcept("A:5", [RawName("ox", "en")], line=5, retired=True, replaced_by=["A:3", "A:9"])
     found, report = facts_of([one, two, three, lost, old], mapping)
-    assert [(c["id"], c["definition"], c["line"]) for c in found["concepts"]] == [
-        ("B:1", "It lives.", 1), ("B:1", None, 2), ("B:3", None, 3), ("B:4", None, 3),
-    ]  # fmt: skip
+    assert [(c["id"], c["line"]) for c in found["concepts"]] == [("B:1", 1), ("B:1", 2), ("B:3", 3), ("B:4", 3)]
+    assert found["definitions"] == [{"id": "B:1", "value": "It lives."}]
     assert [(n["id"], n["text"], n["scope"], n["record"]) for n in found["names"]] == [
         ("B:1", "cat", "preferred", None), ("B:1", "puss", "preferred", None), ("B:1", "kitty", "exact", None),
         ("B:3", "pet", "preferred", None), ("B:4", "pet", "preferred", None),

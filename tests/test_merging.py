@@ -11,13 +11,14 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from xnorm.config import validate
 from xnorm.errors import ConfigError, DataError
 from xnorm.merging import MergeConfig, MergeReport, merge_equivalent
 from xnorm.sources import TerminologyConfig, read_terminology
-from xnorm.tables import Terminology
+from xnorm.tables import NAMES, Terminology
 from xnorm.types import Concept, Name
 
 PETS = [
@@ -53,6 +54,15 @@ def source(tmp_path: Path, name: str, records: list[dict[str, Any]], **options: 
 
 def joined(*sources: dict[str, Any]) -> Terminology:
     return read_terminology(validate(TerminologyConfig, {"sources": sources}, where="test"))[0]
+
+
+def with_vocabularies(terminology: Terminology, vocabularies: dict[tuple[str, str], str]) -> Terminology:
+    """Return a terminology whose names of a source and a text have a vocabulary for a source, as those of UMLS do."""
+    names = terminology.names
+    pairs = zip(*(names.column(c).to_pylist() for c in ("source", "text")), strict=True)
+    tags = pa.array([vocabularies.get(pair, pair[0]) for pair in pairs]).cast(NAMES.field("source").type)
+    names = names.set_column(NAMES.get_field_index("source"), NAMES.field("source"), tags)
+    return Terminology(terminology.concepts, names, terminology.retired)
 
 
 def settings(**options: object) -> MergeConfig:
@@ -107,6 +117,64 @@ def test_a_later_source_may_come_first(tmp_path):
     # the second copy of a name does not change the scope of the first, unless it is preferred
     assert cat.names[2] == Name("kitty", "en", "related", "Zoo")
     assert merged.resolve("PET:11") == ("ZOO:10",)
+
+
+CAT = [{"id": "UMLS:C1", "name": "Cat", "synonyms": ["Kitty", {"name": "Chat", "lang": "fr", "scope": "label"}]}]
+FELIS = [
+    {
+        "id": "HP:1", "name": "Felis", "synonyms": ["Kitty", {"name": "Minet", "lang": "fr", "scope": "label"}],
+        "xrefs": ["UMLS:C1", "HP:1", "MSH:1"],
+    }
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "vocabularies",
+    [
+        {},
+        {"Cat": "ZZ", "Kitty": "AA", "Chat": "MSHFRE"},
+        # vocabularies that sources are called by; that of the last name is none
+        {"Cat": "HPO", "Kitty": "fr", "Chat": "MSHFRE"},
+    ],
+)
+def test_names_that_have_a_vocabulary_for_a_source(tmp_path, vocabularies):
+    """They come where their concept's source comes, and those laid over where theirs comes."""
+    order = ["UMLS", "Pets", "HPO", "fr"]
+    french = source(tmp_path, "fr", [{"id": "UMLS:C1", "name": "Mistigri"}], lang="fr", overlay=True)
+    pets = source(tmp_path, "Pets", [{"id": "PET:1", "name": "pet", "xrefs": ["UMLS:C1"]}])
+    terminology = joined(source(tmp_path, "UMLS", CAT), pets, source(tmp_path, "HPO", FELIS), french)
+    terminology = with_vocabularies(terminology, {("UMLS", text): v for text, v in vocabularies.items()})
+    merged, _ = merge_equivalent(terminology, settings(), order)
+    (cat,) = concepts(merged)
+    assert (cat.id, cat.name, cat.source) == ("UMLS:C1", "Cat", "UMLS")
+    own = {text: vocabularies.get(text, "UMLS") for text in ("Cat", "Kitty", "Chat")}
+    assert cat.names == (
+        Name("Cat", "en", "preferred", own["Cat"]),
+        Name("Kitty", "en", "exact", own["Kitty"]),
+        Name("Chat", "fr", "preferred", own["Chat"]),
+        Name("pet", "en", "exact", "Pets"),
+        Name("Felis", "en", "exact", "HPO"),
+        Name("Minet", "fr", "exact", "HPO"),
+        Name("Mistigri", "fr", "exact", "fr"),
+    )
+
+
+def test_a_vocabulary_of_a_later_source(tmp_path):
+    terminology = joined(source(tmp_path, "HPO", FELIS), source(tmp_path, "UMLS", CAT))
+    terminology = with_vocabularies(terminology, {("UMLS", "Cat"): "AA", ("HPO", "Felis"): "ZZ"})
+    merged, _ = merge_equivalent(terminology, settings(), ["HPO", "UMLS"])
+    (cat,) = concepts(merged)
+    assert [(n.text, n.scope) for n in cat.names] == [
+        ("Felis", "preferred"), ("Kitty", "exact"), ("Minet", "preferred"), ("Cat", "exact"), ("Chat", "exact"),
+    ]  # fmt: skip
+
+
+def test_an_xref_to_the_concept_itself(tmp_path):
+    """It goes with the merge; one to an id that became part of the concept stays, and so does what was not merged."""
+    zoo = [{"id": "ZOO:1", "name": "gnu", "xrefs": ["ZOO:1"]}]
+    sources = (source(tmp_path, n, r) for n, r in (("UMLS", CAT), ("HPO", FELIS), ("Zoo", zoo)))
+    merged, _ = merge_equivalent(joined(*sources), settings(), ["UMLS", "HPO", "Zoo"])
+    assert {c.id: c.xrefs for c in concepts(merged)} == {"UMLS:C1": ("HP:1", "MSH:1"), "ZOO:1": ("ZOO:1",)}
 
 
 def test_shared_xrefs_and_parents(tmp_path):
@@ -303,15 +371,20 @@ def test_as_if_they_had_had_one_id(tmp_path, conflicts, seed):
     def sources() -> list[dict[str, Any]]:
         return [source(tmp_path, s, records[s], overlay=s == "over") for s in order]
 
-    terminology = joined(*sources())
+    # names of overlays keep their source, which tells that they were laid over
+    drawn = random.Random(seed)
+    vocabularies = {(s, t): v for s in "ABC" for t in "xyzuvw" if (v := drawn.choice(["", "0", "Bb", "z"]))}
+    terminology = with_vocabularies(joined(*sources()), vocabularies)
     merged, report = merge_equivalent(terminology, settings(prefixes=["U"], conflicts=conflicts), order)
     into = groups_of(terminology, conflicts, ("U:",))
+    size = Counter(into.values())
     for own in records.values():
         for r in own:
             r["id"] = into[r["id"]]
             parents = dict.fromkeys(into.get(p, p) for p in r.get("parents", ()))
             r["parents"] = [p for p in parents if p != r["id"]]
-    expected = joined(*sources())
+            r["xrefs"] = [x for x in r.get("xrefs", ()) if x != r["id"] or size[x] == 1]
+    expected = with_vocabularies(joined(*sources()), vocabularies)
     assert concepts(merged) == concepts(expected)
     gone = sorted(i for i in into if into[i] != i)
     assert [(r["id"], r["replaced_by"], r["reason"]) for r in merged.retired.to_pylist()] == [

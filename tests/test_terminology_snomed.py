@@ -33,7 +33,8 @@ class Read:
         self.parser = SnomedParser(config)
         (batch,) = self.parser.columns(self.report)
         rows = {kind: table.to_pylist() for kind, table in batch.items()}
-        self.concepts = {row["id"]: row["definition"] for row in rows["concepts"]}
+        self.concepts = {row["id"]: None for row in rows["concepts"]}
+        self.concepts |= {row["id"]: row["value"] for row in rows["definitions"]}
         assert len(self.concepts) == len(rows["concepts"])
         self.names: dict[str, list[tuple[str, str, str]]] = {}
         for row in rows["names"]:

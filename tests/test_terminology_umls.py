@@ -51,7 +51,7 @@ def test_every_field(release):
     assert source.skipped == {"suppressed name": 1}
     assert report.duplicate_names == 1
     assert {p.rpartition("/")[2] for p in source.files} == {
-        "MRCONSO.RRF", "MRSTY.RRF", "MRDEF.RRF", "MRRANK.RRF", "MRCUI.RRF"
+        "MRCONSO.RRF", "MRSTY.RRF", "MRDEF.RRF", "MRSAB.RRF", "MRRANK.RRF", "MRCUI.RRF"
     }  # fmt: skip
 
 
@@ -90,6 +90,12 @@ def test_types_and_groups(release, types):
     assert len(read(release, types=["T008"])[0]) == 2
     assert len(read(release, types=["T008"], subtypes=True)[0]) == 4
     assert len(read(release, types=["T184", "T015"], subtypes=True)[0]) == 4
+    with pytest.raises(ConfigError, match=r"subtypes: no concept of the release has the type T001"):
+        read(release, types=["T001"], subtypes=True)
+    # the same for filters over all sources
+    assert len(read(release, filters={"types": types})[0]) == 4
+    assert len(read(release, filters={"types": ["T008"]}, subtypes=True)[0]) == 4
+    assert len(read(release, types=["LIVB"], filters={"types": ["T008"]})[0]) == 2
     with pytest.raises(ConfigError, match=r"'Mamal' is no semantic group or type of UMLS; did you mean 'Mammal'\?"):
         read(release, types=["Mamal"])
 
@@ -110,9 +116,16 @@ def test_vocabularies_families_and_term_types(release):
     for key, value, problem in (
         ("vocabularies", "PETS", r"vocabularies: the release has no 'PETS'; did you mean 'PET'\?"),
         ("families", "PETGER", r"families: the release has no 'PETGER'; did you mean 'PET'\?"),
+        ("hierarchy", "ZO", r"hierarchy: the release has no 'ZO'; did you mean 'ZOO'\?"),
+        ("xrefs", "ZO", r"xrefs: the release has no 'ZO'"),
+        ("definitions", "ZO", r"definitions: the release has no 'ZO'"),
     ):
         with pytest.raises(ConfigError, match=problem):
             read(release, **{key: [value]})
+    with pytest.raises(ConfigError, match=r"ids: the release has no 'PETS'; did you mean 'PET'"):
+        read(release, ids="PETS")
+    with pytest.raises(ConfigError, match=r"`extend` and `code_column` are for codes as ids"):
+        read(release, extend=True)
 
 
 def test_suppressed_names_if_wanted(release):
@@ -133,7 +146,7 @@ def test_hierarchy_and_xrefs(release):
 
 def test_definitions(release):
     assert read(release, definitions=["PET", "ZOO"])[0]["UMLS:C0000001"].definition == "It purrs."
-    assert read(release, definitions=["DOG"])[0]["UMLS:C0000001"].definition is None
+    assert read(release, definitions=["PETGER"])[0]["UMLS:C0000001"].definition is None
     assert read(release, definitions=False)[0]["UMLS:C0000001"].definition is None
 
 
@@ -167,7 +180,7 @@ def test_codes_with_all_names_of_their_concepts(release):
         ("Hund", "de", "preferred", "PETGER"),
     ]
     with pytest.raises(DataError, match=r"no name is left of 5 concepts; look at `ids`"):
-        read(release, ids="PETS")
+        read(release, langs=["fr"])
 
 
 def test_hierarchy_of_codes(release):
@@ -252,3 +265,77 @@ def test_bad_releases(tmp_path, release):
     (release / "META" / "MRCONSO.RRF").write_bytes(b"")
     with pytest.raises(DataError, match=r"MRCONSO.RRF: is empty"):
         read(release)
+
+
+def atom(cui, vocabulary, term_type, code, text, **more):
+    marks = {"LAT": "ENG", "TS": "S", "STT": "PF", "ISPREF": "Y"}
+    return {"CUI": cui, "SAB": vocabulary, "TTY": term_type, "CODE": code, "STR": text, **marks, **more}
+
+
+@pytest.mark.parametrize("block", [60, 10_000])
+def test_a_code_is_called_by_its_own_best_name(tmp_path, monkeypatch, block):
+    """Of two codes of one CUI, and of one code in two CUIs, wherever blocks end."""
+    monkeypatch.setattr(xnorm.delimited, "BLOCK", block)
+    rows = [
+        atom("C0000001", "PET", "SY", "17", "Moggy", TS="P"),
+        atom("C0000001", "PET", "PT", "99", "Feline"),
+        atom("C0000001", "ZOO", "PT", "Z1", "Felis"),
+        atom("C0000009", "PET", "PT", "17", "Cat"),
+        atom("C0000009", "PET", "PT", "NOCODE", "Nothing"),
+        atom("C0000010", "ZOO", "PT", "Z2", "Dog"),
+    ]
+    ranks = [{"RANK": rank, "SAB": "PET", "TTY": tty} for rank, tty in (("9", "PT"), ("1", "SY"))]
+    ranks.append({"RANK": "8", "SAB": "ZOO", "TTY": "PT"})
+    folder = write_release(tmp_path / "release", {"MRCONSO": rows, "MRRANK": ranks})
+    terminology, report = read(folder, ids="PET", extend=True, xrefs=["ZOO", "PET"])
+    assert {c: terminology[c].name for c in ("PET:17", "PET:99")} == {"PET:17": "Cat", "PET:99": "Feline"}
+    assert names(terminology, "PET:17") == [
+        ("Moggy", "en", "exact", "PET"),
+        ("Feline", "en", "exact", "PET"),
+        ("Felis", "en", "exact", "ZOO"),
+        ("Cat", "en", "preferred", "PET"),
+        ("Nothing", "en", "exact", "PET"),
+    ]
+    assert set(terminology["PET:17"].xrefs) == {"ZOO:Z1", "PET:17", "PET:99", "UMLS:C0000001", "UMLS:C0000009"}
+    assert len(terminology) == 2
+    skipped = report.sources[0].skipped
+    assert (skipped["name without a code"], skipped["name of a concept without a code of PET"]) == (1, 1)
+    terminology, report = read(folder, ids="PET")
+    assert names(terminology, "PET:17") == [("Moggy", "en", "exact", "PET"), ("Cat", "en", "preferred", "PET")]
+    assert report.sources[0].skipped["name of another vocabulary"] == 2
+
+
+def test_a_release_out_of_order_is_refused(release):
+    path = release / "META" / "MRCONSO.RRF"
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    path.write_text("".join([*lines, lines[0]]), encoding="utf-8")
+    with pytest.raises(DataError, match=r"MRCONSO.RRF:13: is not sorted by CUI, as releases are; sort it: LC_ALL=C"):
+        read(release)
+
+
+def test_empty_files_of_a_subset(release):
+    for name in ("MRSTY", "MRDEF", "MRRANK", "MRCUI", "MRREL"):
+        (release / "META" / f"{name}.RRF").write_text("")
+    terminology, _ = read(release, hierarchy=["ZOO"])
+    assert (len(terminology), terminology.retired.num_rows, terminology["UMLS:C0000001"].types) == (5, 0, ())
+
+
+def test_definitions_are_no_records(release):
+    terminology, report = read(release, vocabularies=["ZOO"], filters={"scopes": ["exact"]})
+    assert (report.sources[0].concepts, report.without_names, len(terminology)) == (2, 1, 1)
+
+
+def test_a_file_that_is_none_of_a_release(release):
+    other = release / "META" / "MRCONSO_GER.RRF"
+    other.write_text("")
+    with pytest.raises(DataError, match=r"MRCONSO_GER.RRF: is no file of a release; name MRCONSO.RRF"):
+        read(other)
+
+
+def test_one_pair_for_several_versions(release):
+    path = release / "META" / "MRCUI.RRF"
+    again = [{"CUI1": "C0000010", "VER": "2097AA", "REL": "SY", "CUI2": "C0000001"}]
+    path.write_text(path.read_text() + rrf("MRCUI", again))
+    assert read(release)[0].retired.to_pylist()[0]["replaced_by"] == ["UMLS:C0000001"]
+    # what a filter leaves out is not gone from the release
+    assert "UMLS:C0000002" not in read(release, types=["T184"])[0].retired.column("id").to_pylist()

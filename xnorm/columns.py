@@ -1,13 +1,15 @@
 """A source of a terminology as columns: batches of facts, each row one fact about one concept id.
 
-concepts   id, definition, line, record              every record of a concept; the first definition counts
-names      id, text, lang, scope, source, line, record
+concepts   id, line, record                          every record of a concept
+names      id, text, lang, scope, source, rank, line, record
 types, xrefs, parents                                id, value
+definitions                                          id, value; the first of a concept counts
 retired    id, replaced_by, name, reason
 
 `lang` is as the source writes it; `source` is null for names of the source itself, and says which vocabulary a name is
 from in a source that has several. `line` is where it stands in the file, for errors; `record` numbers records where two
-preferred names from two records are worth an error. Both may be null, and so may definitions and names of retired ids.
+preferred names from two records are worth an error. `rank` says which of a concept's preferred names in a language is
+the one, the highest, where that is not the first. These four may be null, and so may the names of retired ids.
 """
 
 from __future__ import annotations
@@ -52,7 +54,8 @@ _TEXT = pa.large_string()
 _TAG = pa.dictionary(pa.int32(), pa.string())
 
 FACTS: dict[str, pa.Schema] = {
-    "concepts": pa.schema({"id": _TAG, "definition": _TEXT, "line": pa.int64(), "record": pa.int64()}),
+    "concepts": pa.schema({"id": _TAG, "line": pa.int64(), "record": pa.int64()}),
+    "definitions": pa.schema({"id": _TAG, "value": _TEXT}),
     "names": pa.schema(
         {
             "id": _TAG,
@@ -60,6 +63,7 @@ FACTS: dict[str, pa.Schema] = {
             "lang": _TAG,
             "scope": _TAG,
             "source": _TAG,
+            "rank": pa.int64(),
             "line": pa.int64(),
             "record": pa.int64(),
         }
@@ -69,6 +73,8 @@ FACTS: dict[str, pa.Schema] = {
 }
 """Kind of fact -> its columns."""
 
+_NULLABLE = {"source", "rank", "line", "record", "name"}
+
 Facts = dict[str, pa.Table]
 """A batch: tables by their kind; kinds may be missing."""
 
@@ -76,16 +82,20 @@ Facts = dict[str, pa.Table]
 def facts(kind: str, **columns: Any) -> pa.Table:
     """Return a table of one kind from arrays, lists, or single values that hold for all rows (strings).
 
-    Columns that are not given are null; strings become what the schema asks for.
+    Columns that are not given are null, where they may be; strings become what the schema asks for.
 
     Raises:
         KeyError: no such kind or column.
+        ValueError: a column that may not is null.
     """
     schema = FACTS[kind]
     if unknown := columns.keys() - set(schema.names):
         raise KeyError(f"{kind} has no column {sorted(unknown)[0]}")
     n = next(len(c) for c in columns.values() if not isinstance(c, str))
-    return pa.table({field.name: _column(columns.get(field.name), field.type, n) for field in schema}, schema)
+    table = pa.table({field.name: _column(columns.get(field.name), field.type, n) for field in schema}, schema)
+    if missing := [name for name in schema.names if name not in _NULLABLE and table.column(name).null_count]:
+        raise ValueError(f"{kind}: the column '{missing[0]}' has nulls")
+    return table
 
 
 def _column(values: Any, kind: pa.DataType, n: int) -> pa.Array | pa.ChunkedArray:

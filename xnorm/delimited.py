@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import codecs
 import gzip
 import re
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -30,7 +32,6 @@ LONGEST = 10**8
 """Bytes of the longest row."""
 Bad = tuple[str, int]
 """What is wrong with a row, and its line."""
-_BOM = b"\xef\xbb\xbf"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,8 @@ def read_blocks(
     skip: Callable[[str, int], None],
     delimiter: str = "|",
     header: bool = False,
+    trailing: bool | None = None,
+    empty_ok: bool = False,
 ) -> Iterator[pa.Table]:
     """Yield the rows of a UTF-8 file without quotes or escapes, plain or gzip, with line feeds or CRLF.
 
@@ -64,23 +67,31 @@ def read_blocks(
         keep: columns wanted -> type: `pa.string()`, or `TAG` for few distinct values.
         skip: called with a reason and a line for each row that has too few or too many columns, or is not UTF-8.
         header: whether the first line names the columns.
+        trailing: whether rows end in a delimiter, too; None: as most of the first ones do.
+        empty_ok: whether an empty file is one without rows and not an error.
 
     Yields:
         Tables with the columns of `keep` in that order, and `line` (int64, from 1).
 
     Raises:
-        DataError: missing, empty, damaged gzip, another header, or most rows of a block are bad.
+        DataError: missing, empty, UTF-16, damaged gzip, another header, or most rows of a block are bad.
     """
+    yield pa.schema([*keep.items(), ("line", pa.int64())]).empty_table()
+    if empty_ok and path.is_file() and not path.stat().st_size:
+        return
     with _opened(path) as file:
         blocks = _blocks(file, path)
         number, first = next(blocks, (1, b""))
-        if first.startswith(_BOM):
-            first = first[len(_BOM) :]
+        if first[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+            raise DataError("is UTF-16", path=path, fix="convert it to UTF-8 (iconv -f utf-16 -t utf-8)")
+        first = first.removeprefix(codecs.BOM_UTF8)
         if header:
             line, _, first = first.partition(b"\n")
             columns, number = _header(line, columns, delimiter, path), 2
-        head = first[: first.find(b"\n")].rstrip(b"\r")
-        trailing = head.count(delimiter.encode()) == len(columns)
+        # any line may be a bad one, the first, too
+        counts = Counter(line.count(delimiter.encode()) for line in first.split(b"\n", 1000)[:1000])
+        if trailing is None:
+            trailing = counts[len(columns)] > counts[len(columns) - 1]
         layout = Layout(path, columns, keep, delimiter, trailing)
         # a file may end with its header
         for table, bad in _parsed(_chain((number, first), blocks) if first else blocks, layout):

@@ -174,7 +174,8 @@ def _with_names(terminology: Terminology, rows: Ints, texts: npt.NDArray[np.obje
     """Return the names, with texts as preferred names before the rows that they qualify, which become exact ones."""
     names = terminology.names
     scopes = names.column("scope").combine_chunks()
-    words = [*scopes.dictionary.to_pylist(), *({"preferred", "exact"} - set(scopes.dictionary.to_pylist()))]
+    words = scopes.dictionary.to_pylist()
+    words += [word for word in ("preferred", "exact") if word not in words]
     codes = scopes.indices.to_numpy(zero_copy_only=False).copy()
     codes[rows], codes[there[there >= 0]] = words.index("exact"), words.index("preferred")
     new = rows[there < 0]

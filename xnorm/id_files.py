@@ -22,6 +22,7 @@ from xnorm.files import read_json_lines, read_table, suffix
 from xnorm.new_ids import IdLookup
 from xnorm.output import open_output
 from xnorm.progress import Progress, no_progress
+from xnorm.tally import Tally, as_plain
 from xnorm.text import clean, encodable
 
 __all__ = ["IdCounts", "rewrite_ids"]
@@ -34,7 +35,7 @@ _LINKED = ("candidates.concept_id", "concept_id")
 
 
 @dataclass(slots=True)
-class IdCounts:
+class IdCounts(Tally):
     """What became of the ids of a file."""
 
     records: int = 0
@@ -51,8 +52,7 @@ class IdCounts:
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
-        plain = {key: getattr(self, key) for key in self.__slots__}
-        return {**plain, "ids": dict(self.ids)}
+        return as_plain(self)
 
 
 class _New(NamedTuple):
@@ -154,10 +154,8 @@ class _Known:
         self.counts.ids[new.status] += 1
         self.counts.left_out += not new.ids
         if new.status != "same":
-            shown = self.counts.examples.setdefault(new.status, [])
-            if len(shown) < 3:
-                text = identifier + (f" -> {', '.join(new.ids)}" if new.changed and new.ids else "")
-                shown += [text] if text not in shown else []
+            became = f" -> {', '.join(new.ids)}" if new.changed and new.ids else ""
+            self.counts.show(new.status, (identifier + became,))
         return new
 
 

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from xnorm.columns import FACTS, Codes, Facts, clean_column, codes, indices
 from xnorm.errors import DataError
+from xnorm.semantic_types import with_types
 from xnorm.settling import EXACT, EXAMPLES, PREFERRED, Names, Outcome, Part, Settler, Words
 from xnorm.tables import Terminology
 from xnorm.terminology.base import MERGED, Filters, SourceConfig, SourceReport
@@ -20,13 +21,16 @@ from xnorm.types import SCOPES
 
 __all__ = ["Joiner"]
 
+STEPS = 256
+"""The most replacements of an id that are followed; circles end there."""
+
 
 class Joiner:
     """Takes batches source by source, and makes a terminology of them."""
 
     def __init__(self, wanted: Filters) -> None:
         self.wanted = wanted
-        self.merged_concepts = 0
+        self._merged = [pa.array([], pa.string())]
         self.words = Words()
         self._sources: list[tuple[SourceConfig, SourceReport]] = []
         self._parts: list[Part] = []
@@ -35,9 +39,9 @@ class Joiner:
         """Ids, and number of the source that defined them first."""
         self._known = pa.array([], pa.string())
 
-    def start(self, source: SourceConfig, counts: SourceReport, *, types: list[str] | None) -> None:
-        """Begin with a source; `types` are those of which its concepts must have one."""
-        self._types = (types, self.wanted.types)
+    def start(self, source: SourceConfig, counts: SourceReport, *, types: list[list[str] | None]) -> None:
+        """Begin with a source, of each of whose lists of types its concepts must have one."""
+        self._types = types
         self._sources.append((source, counts))
         self.source, self.counts = source, counts
         self._batches: dict[str, list[pa.Table]] = {kind: [] for kind in FACTS}
@@ -75,8 +79,8 @@ class Joiner:
             table, texts, langs, sources = table.filter(full), texts.filter(full), langs[~empty], sources[~empty]
         scopes = _scope_codes(table.column("scope"))
         part = np.full(len(langs), len(self._sources) - 1, np.int32)
-        line, record = (_numbers(table.column(n)) for n in ("line", "record"))
-        names = Names(np.empty(0, np.int32), texts, langs, scopes, sources, part, line, record)
+        rank, line, record = (_numbers(table.column(n)) for n in ("rank", "line", "record"))
+        names = Names(np.empty(0, np.int32), texts, langs, scopes, sources, part, rank, line, record)
         self._names.append((table.column("id"), names))
 
     def _count_empty(self, empty: pa.Table) -> None:
@@ -108,16 +112,12 @@ class Joiner:
         # number of an id among those that stay
         number = np.append(np.where(kept, np.cumsum(kept) - 1, -1), -1).astype(np.int32)
         names = self._own_names(ids, number, np.append(replaced, False))
-        given = pc.is_valid(tables["concepts"].column("definition")).to_numpy()
         values = {}
-        for kind in ("types", "xrefs", "parents"):
+        for kind in ("types", "xrefs", "parents", "definitions"):
             if not self.source.overlay or kind == "xrefs":
                 own = number[codes(tables[kind].column("id"), ids)]
                 values[kind] = (own[own >= 0], tables[kind].column("value").filter(pa.array(own >= 0)))
-        own = number[rows]
-        given &= (own >= 0) & (not self.source.overlay)
-        definitions = tables["concepts"].column("definition").filter(pa.array(given))
-        self._parts.append(Part(targets.filter(pa.array(kept)), names, (own[given], definitions), values))
+        self._parts.append(Part(targets.filter(pa.array(kept)), names, values))
         del self._batches, self._names
 
     def _of_wanted_type(self, types: pa.Table, ids: pa.Array) -> npt.NDArray[np.bool_]:
@@ -126,7 +126,8 @@ class Joiner:
             return kept
         for allowed in self._types:
             if allowed is not None:
-                fits = pc.is_in(types.column("value").cast(pa.string()), value_set=pa.array(allowed, pa.string()))
+                words = pa.array(sorted(with_types(allowed)), pa.string())
+                fits = pc.is_in(types.column("value").cast(pa.string()), value_set=words)
                 has = np.zeros(len(ids) + 1, bool)
                 has[codes(types.filter(fits).column("id"), ids)] = True
                 kept &= has[:-1]
@@ -157,7 +158,7 @@ class Joiner:
     def _count_merged(self, ids: pa.Array) -> None:
         for defined, source in self._defined:
             if self._sources[source][0].label != self.source.label:
-                self.merged_concepts += int(pc.sum(pc.is_in(defined, value_set=ids)).as_py() or 0)
+                self._merged.append(defined.filter(pc.is_in(defined, value_set=ids)))
 
     def _laid_over(
         self, ids: pa.Array, kept: npt.NDArray[np.bool_], rows: Codes
@@ -180,21 +181,21 @@ class Joiner:
     def _successors(self, ids: pa.Array) -> dict[str, str]:
         """Return the living concept behind each retired id that one id has replaced."""
         retired = pa.concat_tables(self._retired)
-        single = retired.filter(pc.equal(pc.list_value_length(retired.column("replaced_by")), 1))
-        next_id: dict[str, str] = {}
-        for old, new in zip(
-            single.column("id").to_pylist(), pc.list_flatten(single.column("replaced_by")).to_pylist(), strict=True
-        ):
-            next_id.setdefault(old, new)
-        ends: dict[str, str] = {}
-        for first in ids.to_pylist():
-            current, seen = first, set[str]()
-            while current in next_id and current not in seen:
-                seen.add(current)
-                current = next_id[current]
-            ends[first] = current
-        alive = pc.is_in(pa.array(list(ends.values()), pa.string()), value_set=self._known).to_pylist()
-        return {old: new for (old, new), lives in zip(ends.items(), alive, strict=True) if lives and old != new}
+        old = retired.column("id").cast(pa.string()).combine_chunks()
+        counts = pc.list_value_length(retired.column("replaced_by")).to_numpy()
+        new = pc.list_flatten(retired.column("replaced_by")).combine_chunks()
+        begins, counts = np.append(np.cumsum(counts) - counts, 0), np.append(counts, 0)
+        current, moving = ids, np.ones(len(ids), bool)
+        for _ in range(STEPS):
+            at = codes(current, old)
+            moving &= (at >= 0) & (counts[at] == 1)
+            if not moving.any():
+                break
+            current = pc.if_else(pa.array(moving), new.take(pa.array(np.where(moving, begins[at], 0))), current)
+            moving &= ~pc.is_in(current, value_set=self._known).to_numpy(zero_copy_only=False)
+        alive = pc.is_in(current, value_set=self._known).to_pylist()
+        pairs = zip(ids.to_pylist(), current.to_pylist(), alive, strict=True)
+        return {before: after for before, after, lives in pairs if lives}
 
     def _own_names(self, ids: pa.Array, number: Codes, replaced: npt.NDArray[np.bool_]) -> Names:
         """Return the names of the source's concepts."""
@@ -216,7 +217,7 @@ class Joiner:
         """
         retired = pa.concat_tables(self._retired or [FACTS["retired"].empty_table()])
         settler = Settler(self._sources, self._parts, self._defined, self.wanted, self.words)
-        settler.outcome.merged_concepts = self.merged_concepts
+        settler.outcome.merged_concepts = len(pc.unique(pa.concat_arrays(self._merged)))
         return settler.terminology(retired), settler.outcome
 
 

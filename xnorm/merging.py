@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -24,6 +24,7 @@ from xnorm.config import MappingSpec, StrictModel
 from xnorm.mapping import as_array, read_mapping
 from xnorm.mappings.base import MappingConfig
 from xnorm.tables import Terminology, ranges
+from xnorm.tally import as_plain
 from xnorm.terminology.base import MERGED
 from xnorm.uniting import decoded_tags, ranks, unite
 
@@ -88,8 +89,7 @@ class MergeReport:
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
-        # asdict takes a Counter apart wrongly: it counts the pairs
-        return {**asdict(self), "by_sources": dict(self.by_sources)}
+        return as_plain(self)
 
 
 def merge_equivalent(

@@ -62,7 +62,10 @@ class Release:
         self.folder = self._folder(path)
         self._files = {p.name.upper().removesuffix(".GZ").removesuffix(".RRF"): p for p in self._rrf(self.folder)}
         if path.is_file():
-            self._files[path.name.upper().removesuffix(".GZ").removesuffix(".RRF")] = path
+            name = path.name.upper().removesuffix(".GZ").removesuffix(".RRF")
+            if name not in COLUMNS:
+                raise DataError("is no file of a release", path=path, fix="name MRCONSO.RRF, or the folder it is in")
+            self._files[name] = path
         if not self._files:
             raise DataError("holds no file like MRCONSO.RRF or RXNCONSO.RRF", path=path, fix=_UNPACK)
 
@@ -111,7 +114,13 @@ class Release:
         """
         path = self.need(name, why)
         self._read.add(path)
-        return read_blocks(path, COLUMNS[name], keep, skip=lambda reason, line: skip(reason, f"{path.name}:{line}"))
+        return read_blocks(
+            path,
+            COLUMNS[name],
+            keep,
+            skip=lambda reason, line: skip(reason, f"{path.name}:{line}"),
+            empty_ok=not name.endswith("CONSO"),
+        )
 
     def version(self) -> str | None:
         """Return the name of the release, `2026AA`, where a file `release.dat` tells it."""

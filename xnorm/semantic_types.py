@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from xnorm.errors import ConfigError
 from xnorm.registry import did_you_mean
 
-__all__ = ["GROUPS", "TYPE_NAMES", "WITHDRAWN", "expand_types", "spellings"]
+__all__ = ["GROUPS", "TYPE_NAMES", "WITHDRAWN", "expand_types", "spellings", "with_types"]
 
 _NETWORK = {
     "ACTI": """
@@ -113,6 +113,12 @@ def expand_types(words: Iterable[str]) -> frozenset[str]:
             hint = did_you_mean(word, near or GROUPS)
             raise ConfigError(f"'{word}' is no semantic group or type of UMLS; {hint}")
     return frozenset(found)
+
+
+def with_types(words: Iterable[str]) -> frozenset[str]:
+    """Return words, and the ids of the semantic types that they stand for if they do."""
+    given = frozenset(words)
+    return given | expand_types(word for word in given if word in GROUPS or word in TYPE_NAMES or word in _IDS)
 
 
 def spellings(words: Iterable[str]) -> frozenset[str]:

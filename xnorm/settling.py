@@ -60,6 +60,7 @@ class Names:
     source: Codes
     part: Codes
     """Number of the source in the config."""
+    rank: npt.NDArray[np.int64] | None
     line: npt.NDArray[np.int64] | None
     record: npt.NDArray[np.int64] | None
 
@@ -69,9 +70,9 @@ class Names:
             text = self.text.slice(rows.start, rows.stop - rows.start)
         else:
             text = self.text.take(pa.array(rows))
-        line, record = (None if a is None else a[rows] for a in (self.line, self.record))
+        some = (None if a is None else a[rows] for a in (self.rank, self.line, self.record))
         rest = (self.lang[rows], self.scope[rows], self.source[rows], self.part[rows])
-        return Names(self.concept[rows], text, *rest, line, record)
+        return Names(self.concept[rows], text, *rest, *some)
 
     @classmethod
     def concat(cls, parts: Sequence[Names]) -> Names:
@@ -79,14 +80,14 @@ class Names:
         if not parts:
             none = np.empty(0, np.int32)
             text = pa.chunked_array([], pa.large_string())
-            return cls(none, text, none, none.astype(np.int8), none, none, None, None)
+            return cls(none, text, none, none.astype(np.int8), none, none, None, None, None)
         concept, lang, scope, source, part = (
             np.concatenate([getattr(p, column) for p in parts])
             for column in ("concept", "lang", "scope", "source", "part")
         )
         text = pa.chunked_array([chunk for p in parts for chunk in p.text.chunks], pa.large_string())
-        line, record = (_concat_some(parts, column) for column in ("line", "record"))
-        return cls(concept, text, lang, scope, source, part, line, record)
+        some = (_concat_some(parts, column) for column in ("rank", "line", "record"))
+        return cls(concept, text, lang, scope, source, part, *some)
 
 
 def _concat_some(parts: Sequence[Names], column: str) -> npt.NDArray[np.int64] | None:
@@ -105,9 +106,8 @@ class Part:
     ids: pa.Array
     """Distinct ids of its concepts; where it is laid over others, those of the concepts that are there."""
     names: Names
-    definitions: tuple[Codes, pa.ChunkedArray]
     values: dict[str, tuple[Codes, pa.ChunkedArray]]
-    """types, xrefs, parents"""
+    """types, xrefs, parents, definitions"""
 
 
 class Settler:
@@ -192,9 +192,14 @@ class Settler:
         """Keep one preferred name of a concept in a language, wanted scopes, and each name once."""
         text = names.text.combine_chunks()
         scope = names.scope.copy()
-        main = np.flatnonzero(scope == PREFERRED)
+        # a source none of whose scopes are wanted has no say in which name is the preferred one
+        main = np.flatnonzero((scope == PREFERRED) & np.any(self.allowed[names.part], axis=1))
         if len(main):
             key = names.concept[main].astype(np.int64) * len(self.words.langs.values) + names.lang[main]
+            if names.rank is not None:  # of a source's own names; those of other sources stay where they are
+                rank = names.rank[main]
+                order = np.lexsort((-rank, names.part[main], key))
+                main, key = main[order], key[order]
             _, first, group = np.unique(key, return_index=True, return_inverse=True)
             winner = main[first][group]
             other = pc.not_equal(text.take(pa.array(main)), text.take(pa.array(winner))).to_numpy(zero_copy_only=False)
@@ -286,10 +291,16 @@ class Settler:
             CONCEPTS,
         )
 
+    def _values(self, kind: str) -> list[tuple[tuple[Codes, pa.ChunkedArray], Codes]]:
+        """Return what each source says of a kind, and the numbers among all ids of its own ids."""
+        both = zip(self.parts, self.ranks, strict=True)
+        return [(part.values[kind], ranks) for part, ranks in both if kind in part.values]
+
     def _definitions(self, row_of: Codes, n: int) -> pa.ChunkedArray:
         """Return the first definition of each concept."""
-        own = [row_of[ranks[part.definitions[0]]] for part, ranks in zip(self.parts, self.ranks, strict=True)]
-        texts = pa.chunked_array([c for part in self.parts for c in part.definitions[1].chunks], pa.large_string())
+        there = self._values("definitions")
+        own = [row_of[ranks[numbers]] for (numbers, _), ranks in there]
+        texts = pa.chunked_array([c for (_, column), _ in there for c in column.chunks], pa.large_string())
         concept, first = np.unique(np.concatenate([np.empty(0, np.int32), *own]), return_index=True)
         at = np.full(n + 1, -1, np.int64)
         at[concept] = first
@@ -297,11 +308,7 @@ class Settler:
 
     def _lists(self, kind: str, row_of: Codes, n: int) -> pa.ListArray:
         """Return the distinct values of each concept, in the order in which they came."""
-        there = [
-            (part.values[kind], ranks)
-            for part, ranks in zip(self.parts, self.ranks, strict=True)
-            if kind in part.values
-        ]
+        there = self._values(kind)
         concept = np.concatenate([np.empty(0, np.int32), *(row_of[ranks[own]] for (own, _), ranks in there)])
         words, numbers = one_dictionary([c for (_, column), _ in there for c in column.chunks])
         inside = concept >= 0

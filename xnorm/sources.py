@@ -19,6 +19,7 @@ from xnorm.mappings.base import MappingConfig
 from xnorm.merging import MergeConfig, MergeReport, merge_equivalent
 from xnorm.registry import find_component
 from xnorm.tables import Terminology
+from xnorm.tally import as_plain
 from xnorm.terminology.base import ColumnParser, Filters, SourceConfig, SourceReport
 from xnorm.types import SCOPES
 
@@ -63,11 +64,7 @@ class Report:
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
-        # asdict takes a Counter apart wrongly: it counts the pairs
-        plain = asdict(self)
-        for own, source in zip(plain["sources"], self.sources, strict=True):
-            own["skipped"] = dict(source.skipped)
-        return {**plain, "merge": self.merge.as_dict() if self.merge else None}
+        return as_plain(self)
 
 
 def read_terminology(config: TerminologyConfig) -> tuple[Terminology, Report]:
@@ -87,7 +84,9 @@ def read_terminology(config: TerminologyConfig) -> tuple[Terminology, Report]:
         counts = _count_for(source)
         report.sources.append(counts)
         parser: ColumnParser = find_component("terminology", source.type)(_pushed_down(source, config.filters))
-        joiner.start(source, counts, types=None if parser.filters_types else source.types)
+        # what a parser does itself it was asked for: the source's own types, or in their place those of all sources
+        types = [source.types, config.filters.types]
+        joiner.start(source, counts, types=[t for t in types if t != parser.config.types or not parser.filters_types])
         for batch in _mapped(parser.columns(counts), source, counts):
             joiner.add(batch)
         joiner.finish()

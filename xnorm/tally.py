@@ -1,11 +1,13 @@
-"""Counts of a report by reason, with the first places of each."""
+"""Counts of a report by reason, with the first places of each, and reports as plain data."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import fields, is_dataclass
+from typing import Any
 
-__all__ = ["Tally"]
+__all__ = ["Tally", "as_plain"]
 
 EXAMPLES = 3
 
@@ -36,3 +38,19 @@ class Tally:
         for place in places:
             if len(shown) < EXAMPLES and place not in shown:
                 shown.append(place)
+
+
+def as_plain(report: Any) -> dict[str, Any]:
+    """Return the fields of a report (a dataclass) as plain data for JSON, and so with reports and counts within it.
+
+    `dataclasses.asdict` takes a Counter apart wrongly: it counts the pairs.
+    """
+    return {f.name: _plain(getattr(report, f.name)) for f in fields(report)}
+
+
+def _plain(value: Any) -> Any:
+    if is_dataclass(value):
+        return as_plain(value)
+    if isinstance(value, dict):
+        return {k: _plain(v) for k, v in value.items()}
+    return [_plain(v) for v in value] if isinstance(value, (list, tuple)) else value

@@ -23,8 +23,8 @@ def unite(terminology: Terminology, into: _Rows, order: Sequence[str]) -> Termin
 
     It is what reading the sources would have given, had they called these concepts by one id: names in the order of
     their sources, each once, with one preferred name a language, the first; what is preferred later is exact. Types,
-    xrefs and parents are united, parents lead to the new ids and never to the concept itself, and the first definition
-    stays. The ids that are gone are retired, for the reason `merged`.
+    xrefs and parents are united, parents lead to the new ids, neither parents nor xrefs lead to the concept itself, and
+    the first definition stays. The ids that are gone are retired, for the reason `merged`.
 
     Args:
         into: shape (concepts,), row of a concept that stays (its own `into` is itself).
@@ -35,15 +35,17 @@ def unite(terminology: Terminology, into: _Rows, order: Sequence[str]) -> Termin
     group = (np.cumsum(stays) - 1)[into]
     tags, labels = decoded_tags(concepts.column("source"))
     # concepts of one group are neighbours, in order of precedence
-    members = np.lexsort((np.arange(len(into)), ranks(labels, order)[tags], group))
-    names, first_name = _names(terminology, members, group, order)
+    rank = ranks(labels, order)[tags]
+    members = np.lexsort((np.arange(len(into)), rank, group))
+    names, first_name = _names(terminology, members, group, order, rank)
     ids = as_array(concepts.column("id"))
-    new_ids = ids.take(pa.array(into))
+    new_ids, own = ids.take(pa.array(into)), ids.filter(pa.array(stays))
     columns = {
-        "id": ids.filter(pa.array(stays)),
+        "id": own,
         "name": as_array(concepts.column("name")).filter(pa.array(stays)),
-        **{kind: _lists(concepts.column(kind), members, group, None) for kind in ("types", "xrefs")},
-        "parents": _lists(concepts.column("parents"), members, group, (ids, new_ids)),
+        "types": _lists(concepts.column("types"), members, group),
+        "xrefs": _lists(concepts.column("xrefs"), members, group, own),
+        "parents": _lists(concepts.column("parents"), members, group, own, (ids, new_ids)),
         "definition": _definitions(concepts.column("definition"), members, group),
         "source": as_array(concepts.column("source")).filter(pa.array(stays)),
         "first_name": pa.array(first_name),
@@ -66,8 +68,14 @@ def ranks(labels: Sequence[str], order: Sequence[str]) -> _Rows:
     return np.array([rank[label] for label in labels], np.int64)
 
 
-def _names(terminology: Terminology, members: _Rows, group: _Rows, order: Sequence[str]) -> tuple[pa.Table, _Rows]:
-    """Return the names of the groups, and where those of each begin."""
+def _names(
+    terminology: Terminology, members: _Rows, group: _Rows, order: Sequence[str], rank: _Rows
+) -> tuple[pa.Table, _Rows]:
+    """Return the names of the groups, and where those of each begin.
+
+    Args:
+        rank: shape (concepts,), place of each concept's source.
+    """
     names, counts = terminology.names, np.diff(terminology.first_name)
     rows = ranges(terminology.first_name[members], counts[members])
     owner = np.repeat(group[members], counts[members])
@@ -76,16 +84,33 @@ def _names(terminology: Terminology, members: _Rows, group: _Rows, order: Sequen
     kept = np.ones(len(rows), bool)
     if joined.any():
         at = np.flatnonzero(joined)
-        sources, labels = decoded_tags(names.column("source"))
-        # a name laid over one of the concepts comes where its source comes
-        at_sorted = at[np.lexsort((at, ranks(labels, order)[sources[rows[at]]], owner[at]))]
-        rows[at] = rows[at_sorted]
+        concept = np.repeat(members, counts[members])[at]
+        rows[at] = rows[at[np.lexsort((at, _name_ranks(names, rows[at], concept, order, rank), owner[at]))]]
         kept[at], scope[rows[at]] = _settled(names, rows[at], owner[at], scope[rows[at]], scopes)
     out = names.take(pa.array(rows[kept]))
     words = pa.DictionaryArray.from_arrays(pa.array(scope[rows[kept]], pa.int32()), pa.array(scopes, pa.string()))
     columns = {c: out.column(c) for c in NAMES.names} | {"concept": pa.array(owner[kept], pa.int32()), "scope": words}
     first = np.searchsorted(owner[kept], np.arange(int(group.max(initial=-1)) + 1))
     return pa.table({c: columns[c] for c in NAMES.names}, NAMES), first.astype(np.int64)
+
+
+def _name_ranks(names: pa.Table, rows: _Rows, concept: _Rows, order: Sequence[str], rank: _Rows) -> _Rows:
+    """Return the place of each name's source.
+
+    A name that was laid over a concept comes where its source comes. A name whose source is not in the order, as in
+    UMLS, where it is a vocabulary, comes where the source of its concept comes; and so do the names before it, even if
+    a source is called as their vocabulary is, for the names of a concept are in the order of their sources.
+
+    Args:
+        rows: rows of names; those of a concept are neighbours, in their order.
+        concept: row of the concept of each.
+    """
+    tags, labels = decoded_tags(names.column("source"))
+    known = np.array([label in order for label in labels], bool)[tags[rows]]
+    own = np.where(known, ranks(labels, order)[tags[rows]], rank[concept])
+    # the smallest rank from behind; a step larger than any rank keeps each concept to itself
+    step = np.cumsum(np.diff(concept, prepend=-1) != 0) * (int(own.max(initial=0)) + 1)
+    return np.asarray(np.minimum.accumulate((own + step)[::-1])[::-1] - step, np.int64)
 
 
 def _settled(
@@ -111,12 +136,17 @@ def _settled(
 
 
 def _lists(
-    column: pa.ChunkedArray, members: _Rows, group: _Rows, renamed: tuple[pa.Array, pa.Array] | None
+    column: pa.ChunkedArray,
+    members: _Rows,
+    group: _Rows,
+    own: pa.Array | None = None,
+    renamed: tuple[pa.Array, pa.Array] | None = None,
 ) -> pa.ListArray:
     """Return the distinct values of each group, in the order of its members.
 
     Args:
-        renamed: ids of the concepts, and what they are called now; a group's own id is left out.
+        own: id of each group, left out of its values where something was joined or renamed.
+        renamed: ids of the concepts, and what they are called now.
     """
     lists = as_array(column).take(pa.array(members))
     owner = group[members][pc.list_parent_indices(lists).to_numpy(zero_copy_only=False)]
@@ -124,14 +154,15 @@ def _lists(
     kept = np.ones(len(values), bool)
     touched = np.bincount(group) > 1
     if renamed is not None:
-        at = pc.index_in(values, value_set=renamed[0])
-        row = pc.fill_null(at, -1).to_numpy(zero_copy_only=False)
-        new = renamed[1].take(at)
+        new = renamed[1].take(pc.index_in(values, value_set=renamed[0]))
         touched[owner[pc.fill_null(pc.not_equal(new, values), False).to_numpy(zero_copy_only=False)]] = True
-        kept = (np.append(group, -1)[row] != owner) | ~touched[owner]
         values = pc.coalesce(new, values)
     # where nothing was joined or renamed, values are distinct as they are
-    again = np.flatnonzero(touched[owner] & kept)
+    again = np.flatnonzero(touched[owner])
+    if own is not None:
+        other = pc.not_equal(values.take(pa.array(again)), own.take(pa.array(owner[again])))
+        kept[again] = other.to_numpy(zero_copy_only=False)
+        again = again[kept[again]]
     words = values.take(pa.array(again)).dictionary_encode()
     key = owner[again] * max(1, len(words.dictionary)) + words.indices.to_numpy(zero_copy_only=False)
     kept[again] = False

@@ -6,7 +6,7 @@ import re
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, NamedTuple
 
 from pydantic import Field
@@ -14,7 +14,7 @@ from pydantic import Field
 from xnorm.config import ComponentConfig, InputPath
 from xnorm.errors import DataError
 from xnorm.registry import did_you_mean
-from xnorm.tally import Tally
+from xnorm.tally import Tally, as_plain
 
 __all__ = [
     "PREDICATES",
@@ -114,8 +114,7 @@ class MappingReport(Tally):
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
-        # asdict takes a Counter apart wrongly: it counts the pairs
-        return {**asdict(self), "predicates": dict(self.predicates), "skipped": dict(self.skipped)}
+        return as_plain(self)
 
 
 class MappingReader(ABC):

@@ -240,7 +240,6 @@ def in_columns(records: Iterator[RawConcept], report: SourceReport) -> Iterator[
             "concepts": facts(
                 "concepts",
                 id=[raw.id for _, raw in live],
-                definition=[encodable(raw.definition) if raw.definition else None for _, raw in live],
                 line=[raw.line for _, raw in live],
                 record=[n for n, _ in live],
             ),
@@ -252,6 +251,11 @@ def in_columns(records: Iterator[RawConcept], report: SourceReport) -> Iterator[
                 scope=[name.scope for _, _, name in named],
                 line=[raw.line for _, raw, _ in named],
                 record=[n for n, _, _ in named],
+            ),
+            "definitions": facts(
+                "definitions",
+                id=[raw.id for _, raw in live if raw.definition],
+                value=[encodable(raw.definition) for _, raw in live if raw.definition],
             ),
             **{kind: _values(live, kind) for kind in ("types", "xrefs", "parents")},
             "retired": facts(

@@ -60,14 +60,15 @@ class RxnormParser(ColumnParser):
             DataError: RXNCONSO.RRF is missing, damaged or of another kind.
         """
         columns = dict.fromkeys(("SAB", "TTY", "SUPPRESS", "LAT"), TAG) | {"RXCUI": pa.string(), "STR": pa.string()}
-        there = [pa.array([], pa.string())]
+        there, read = [pa.array([], pa.string())], [pa.array([], pa.string())]
         for block in self.release.rows("RXNCONSO", columns, why="has the names", skip=report.skip):
             names = self._names(block, report)
+            read.append(pc.unique(block.column("RXCUI")))
             distinct = pc.unique(names.column("RXCUI"))
             there.append(distinct)
             yield self._facts(names, distinct)
         known = pc.unique(pa.concat_arrays(there))
-        report.read = len(known)
+        report.read = len(pc.unique(pa.concat_arrays(read)))
         yield from self._semantic_types(report, known)
         yield from self._parents(report, known)
         yield from self._retired(report, known)

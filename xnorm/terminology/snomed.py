@@ -273,10 +273,11 @@ class SnomedParser(ColumnParser):
         live = kept[concept]
         shown = _first_places(places[begins], found.concept, len(kept))[retired.rows]
         definitions = found.first_of_concept(found.of_kind(DEFINITION), found.lang, ranking.rank)
-        defined = _first_places(definitions, found.concept, len(kept))[kept]
+        defined = definitions[kept[found.concept[definitions]]]
         ends = np.append(0, np.cumsum(retired.counts))
         return {
-            "concepts": facts("concepts", id=concepts.column(np.flatnonzero(kept)), definition=found.texts(defined)),
+            "concepts": facts("concepts", id=concepts.column(np.flatnonzero(kept))),
+            "definitions": facts("definitions", id=concepts.column(found.concept[defined]), value=found.texts(defined)),
             "names": facts(
                 "names",
                 id=concepts.column(concept[live]),

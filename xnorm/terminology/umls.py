@@ -10,7 +10,8 @@ from typing import ClassVar, Literal
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from pydantic import Field, field_validator
+import pyarrow.compute as pc
+from pydantic import Field, field_validator, model_validator
 
 from xnorm.atoms import CUIS, Atoms, Choice, cui_ids, cui_numbers
 from xnorm.columns import Codes, Facts, Vocabulary, among, clean_column, facts
@@ -18,7 +19,7 @@ from xnorm.delimited import TAG
 from xnorm.errors import ConfigError, DataError
 from xnorm.registry import did_you_mean
 from xnorm.rrf import Release
-from xnorm.semantic_types import expand_types
+from xnorm.semantic_types import TYPE_NAMES, expand_types, with_types
 from xnorm.terminology.base import MERGED, ColumnParser, SourceConfig, SourceReport
 from xnorm.text import LangFilter
 
@@ -70,6 +71,12 @@ class UmlsConfig(SourceConfig):
         except ConfigError as e:
             raise ValueError(str(e)) from None
 
+    @model_validator(mode="after")
+    def _check_ids(self) -> UmlsConfig:
+        if self.ids == "CUI" and (self.extend or self.code_column != "CODE"):
+            raise ValueError("`extend` and `code_column` are for codes as ids; set `ids` to a vocabulary")
+        return self
+
     @property
     def id_prefix(self) -> str:
         """The CURIE prefix of ids, colon included; empty for none."""
@@ -115,7 +122,9 @@ class UmlsParser(ColumnParser):
         atoms = Atoms(self._choice(report), lambda reason, n: report.skip(reason, count=n), wanted)
         for block in self._whole_concepts(report):
             yield atoms.facts(block)
-            report.read = atoms.read
+        report.read = int(atoms.read.sum())
+        if not report.read:
+            raise DataError("MRCONSO.RRF holds no concept", path=self.config.path, fix="is it whole?")
         if not atoms.there.any():
             raise DataError(
                 f"no name is left of {report.read:,} concepts", path=self.config.path,
@@ -147,8 +156,9 @@ class UmlsParser(ColumnParser):
     def _vocabularies(self, report: SourceReport) -> set[str] | None:
         """Return the vocabularies whose names are wanted, checked where the release lists its vocabularies."""
         config = self.config
-        if config.families is None and (config.vocabularies is None or self.release.find("MRSAB") is None):
-            return None if config.vocabularies is None else set(config.vocabularies)
+        wanted = None if config.vocabularies is None and config.families is None else set(config.vocabularies or ())
+        if config.families is None and self.release.find("MRSAB") is None:
+            return wanted
         families: dict[str, set[str]] = {}
         keep = {"RSAB": pa.string(), "SF": pa.string()}
         for table in self.release.rows("MRSAB", keep, why="tells the families of vocabularies", skip=report.skip):
@@ -158,11 +168,15 @@ class UmlsParser(ColumnParser):
         for key, words, there in (
             ("vocabularies", config.vocabularies, known),
             ("families", config.families, families.keys()),
+            ("ids", [] if config.ids == "CUI" else [config.ids], known),
+            ("xrefs", config.xrefs, known),
+            ("hierarchy", config.hierarchy, known),
+            ("definitions", config.definitions if isinstance(config.definitions, list) else [], known),
         ):
             for word in words or ():
                 if word not in there:
                     raise ConfigError(f"{key}: the release has no '{word}'; {did_you_mean(word, there)}")
-        return set(config.vocabularies or ()).union(*(families[family] for family in config.families or ()))
+        return None if wanted is None else wanted.union(*(families[family] for family in config.families or ()))
 
     def _ranks(self, report: SourceReport) -> dict[tuple[str, str], int]:
         if self.release.find("MRRANK") is None:
@@ -176,7 +190,11 @@ class UmlsParser(ColumnParser):
         return ranks
 
     def _whole_concepts(self, report: SourceReport) -> Iterator[pa.Table]:
-        """Yield MRCONSO in blocks that end with the last name of a concept."""
+        """Yield MRCONSO in blocks that end with the last name of a concept.
+
+        Raises:
+            DataError: it is not sorted by CUI, as releases are.
+        """
         keep = dict.fromkeys(("CUI", "LAT", "TS", "STT", "ISPREF", "SAB", "TTY", "SUPPRESS"), TAG) | {
             "STR": pa.string()
         }
@@ -194,6 +212,11 @@ class UmlsParser(ColumnParser):
             cui = cui_numbers(block.column("CUI"))
             if not len(cui):
                 continue
+            if (falls := np.flatnonzero(np.diff(cui) < 0)).size:
+                raise DataError(
+                    "is not sorted by CUI, as releases are", path=self.release.find("MRCONSO"),
+                    line=block.column("line")[int(falls[0]) + 1].as_py(), fix="sort it: LC_ALL=C sort -t'|' -k1,1 -s",
+                )  # fmt: skip
             # the rows of the last concept may go on in the next block
             end = int(np.flatnonzero(cui != cui[-1])[-1]) + 1 if (cui != cui[-1]).any() else 0
             rest = block.slice(end)
@@ -221,8 +244,13 @@ class UmlsParser(ColumnParser):
         """Return by CUI number whether it has a type that is asked for; None if all types are."""
         if self.config.types is None:
             return None
-        kept = set(self.config.types)
+        kept = with_types(self.config.types)
         if self.config.subtypes:
+            if unknown := sorted(t for t in kept if t in TYPE_NAMES and t not in {tui for tui, _ in self._tree}):
+                raise ConfigError(
+                    f"subtypes: no concept of the release has the type {unknown[0]}, so what is below it is not known; "
+                    "name the types themselves"
+                )
             above = {tree for tui, tree in self._tree if tui in kept}
             kept |= {tui for tui, tree in self._tree if any(_is_below(tree, other) for other in above)}
         cui, tui = types
@@ -246,9 +274,8 @@ class UmlsParser(ColumnParser):
         for vocabularies in by:
             rows = found.filter(pa.array(among(found.column("SAB"), vocabularies)))
             ids, at = atoms.ids_of(cui_numbers(rows.column("CUI")))
-            yield {
-                "concepts": facts("concepts", id=ids, definition=clean_column(rows.column("DEF")).take(pa.array(at)))
-            }
+            texts = clean_column(rows.column("DEF")).take(pa.array(at))
+            yield {"definitions": facts("definitions", id=ids, value=texts)}
 
     def _parents(self, report: SourceReport, atoms: Atoms) -> Iterator[Facts]:
         if not self.config.hierarchy:
@@ -262,7 +289,9 @@ class UmlsParser(ColumnParser):
             inside = atoms.there[child] & atoms.there[parent] & (child != parent)
             children, of = atoms.ids_of(child[inside])
             parents, again = atoms.ids_of(parent[inside][of])
-            yield {"parents": facts("parents", id=children.take(pa.array(again)), value=parents)}
+            children = children.take(pa.array(again))
+            others = pc.not_equal(children, parents)  # two CUIs may have one code
+            yield {"parents": facts("parents", id=children.filter(others), value=parents.filter(others))}
 
     def _retired(self, report: SourceReport, atoms: Atoms) -> Iterator[Facts]:
         """Yield what became of CUIs that are gone."""
@@ -274,13 +303,15 @@ class UmlsParser(ColumnParser):
         words = Vocabulary()
         old, new = cui_numbers(table.column("CUI1")), cui_numbers(table.column("CUI2"))
         relation = words.codes(table.column("REL"))
-        keep = np.flatnonzero((old >= 0) & ~atoms.there[old])
+        keep = np.flatnonzero((old >= 0) & ~atoms.read[old])
         # by CUI; of one CUI what resolves it first, and synonymy before all
         resolves = np.isin(relation, [words.number(word) for word in self.config.replaced_by]) & (new >= 0)
         synonymous = resolves & (relation == words.number("SY"))
         order = keep[np.lexsort((~resolves[keep], ~synonymous[keep], old[keep]))]
         cuis, first = np.unique(old[order], return_index=True)
         into = order[resolves[order]]
+        # a pair may be there for several versions
+        into = into[np.sort(np.unique(old[into].astype(np.int64) * CUIS + new[into], return_index=True)[1])]
         offsets = np.searchsorted(old[into], np.append(cuis, CUIS))
         reasons = [_REASONS.get(word, word) for word in words.values]
         prefix = self.config.id_prefix
