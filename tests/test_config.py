@@ -169,3 +169,15 @@ def test_every_shipped_training_is_valid():
     folder = find_config("ncbi-disease", folder="training").parent
     for path in sorted(folder.glob("*.yaml")):
         assert TrainConfig.read(path).name == path.stem
+
+
+def test_a_config_extends_one_that_comes_with_xnorm(tmp_path):
+    path = tmp_path / "mine.yaml"
+    for parent in ("hpo", "hpo.yaml"):
+        path.write_text(f"extends: {parent}\nname: mine\n", encoding="utf-8")
+        assert LinkerConfig.read(path).candidates.type == "ensemble"
+    (tmp_path / "hpo.yaml").write_text("extends: tfidf\nname: theirs\n", encoding="utf-8")
+    assert LinkerConfig.read(path).candidates.type == "tfidf"
+    path.write_text("extends: hpoo\nname: mine\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"hpoo: no such config file"):
+        LinkerConfig.read(path)

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import json
+import sys
 import warnings
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from itertools import combinations
+from threading import Barrier
 
 import numpy as np
 import pytest
@@ -448,6 +453,98 @@ def test_restricted_generators_are_kept_but_not_without_end(linker):
     assert sum(own.n_names * own.few for _, own in kept.values()) <= 2 * linker.terminology.n_names
 
 
+@pytest.fixture
+def restricted(monkeypatch):
+    """Counts how often a tf-idf generator is restricted, by whether the names are copied."""
+    counts = Counter()
+    real = TfidfGenerator.restrict
+    monkeypatch.setattr(
+        TfidfGenerator, "restrict", lambda self, allowed: counts.update([allowed.few]) or real(self, allowed)
+    )
+    return counts
+
+
+def wide(config):
+    """Return a linker with five types, each of which may be five of the eight concepts."""
+    ids = [f"Z:{n}" for n in range(1, 9)]
+    by_type = {str(n): {"value_set": [*ids[n:], *ids[:n]][:5]} for n in range(5)}
+    return xnorm.Linker.build({**config, "candidates": {"type": "tfidf"}, "filters_by_type": by_type})
+
+
+def test_wide_filters_by_type_are_not_copied_for_every_batch(config, restricted):
+    linker = wide(config)
+    mentions = [Mention(text, types=(str(n),)) for n in range(5) for text in ("dog", "Ente", "Stein")]
+    first = [list(r) for r in linker.link(mentions)]
+    for _ in range(9):
+        assert [list(r) for r in linker.link(mentions)] == first
+    assert restricted.total() <= 10  # a copy that was given up for a smaller one is one more
+    assert restricted[True] >= 2
+    assert restricted[False] >= 1
+    kept = [own for _, own in linker._lookup._kept.values()]
+    assert len(kept) == 5
+    assert sum(own.n_names * own.few for own in kept) <= 2 * linker.terminology.n_names
+    before = restricted.total()
+    linker.link(mentions)
+    assert restricted.total() == before
+    plain = xnorm.Linker.build({**config, "candidates": {"type": "tfidf"}})
+    for mention, ranking in zip(mentions, first, strict=True):
+        ids = linker.config.filters_by_type[mention.types[0]].value_set.ids
+        (alone,) = plain.link([mention.text], filters={"value_set": ids})
+        assert [(c.concept_id, c.matched_name) for c in ranking] == [(c.concept_id, c.matched_name) for c in alone]
+
+
+def test_what_other_calls_asked_for_goes_first(config, restricted):
+    linker = wide(config)
+    mentions = [Mention("dog", types=(str(n),)) for n in range(5)]
+    for _ in range(3):
+        linker.link(mentions)
+    for n in range(4):
+        linker.link(["dog"], filters={"value_set": [f"Z:{m}" for m in range(1 + n, 6 + n)]})
+    for _ in range(2):
+        linker.link(mentions)
+    before = restricted.total()
+    linker.link(mentions)
+    assert restricted.total() == before
+
+
+def test_threads_ask_with_many_filters(config):
+    linker = xnorm.Linker.build({**config, "candidates": {"type": "tfidf"}})
+    pairs = list(combinations([f"Z:{n}" for n in range(1, 9)], 3))[:40]
+    wanted = [[list(r) for r in linker.link(["dog", "Ente"], filters={"value_set": list(ids)})] for ids in pairs]
+    start = Barrier(8)
+
+    def work(n):
+        start.wait()
+        turned = [*range(n * 5, 40), *range(n * 5)] * 3
+        return [
+            (i, [list(r) for r in linker.link(["dog", "Ente"], filters={"value_set": list(pairs[i])})]) for i in turned
+        ]
+
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(8) as threads:
+            for found in threads.map(work, range(8)):
+                assert all(rankings == wanted[i] for i, rankings in found)
+    finally:
+        sys.setswitchinterval(before)
+    assert len(linker._lookup._kept) <= KEPT
+
+
+def test_ranks_that_are_fused_are_those_among_what_is_allowed(config):
+    members = {
+        "tfidf": {"type": "tfidf", "ngrams": [2, 4]},
+        "dense": {"type": "dense", "encoder": {"type": "conftest:HashEncoder"}},
+    }
+    linker = xnorm.Linker.build({**config, "candidates": {"type": "ensemble", "method": "rrf", "members": members}})
+    (all_,), (some,) = linker.link(["duck"]), linker.link(["duck"], filters={"value_set": ["Z:7", "Z:8"]})
+    in_all = {c.concept_id: c.score for c in all_}
+    assert all_[0].concept_id == "Z:6"
+    assert some[0].concept_id == "Z:7"
+    assert some[0].score == pytest.approx(all_[0].score)  # the first of both, as the duck is of all
+    assert some[0].score > in_all["Z:7"]
+
+
 def test_a_training_mention_shows_an_allowed_name(config, tmp_path):
     (tmp_path / "pairs.tsv").write_text("text\tconcept_id\nwoofer\tZ:3\nmiaow\tZ:4\n", encoding="utf-8")
     memory = {"type": "exact", "path": str(tmp_path / "pairs.tsv")}
@@ -490,6 +587,27 @@ def test_bad_filters_end_a_build_before_its_work(config, monkeypatch):
     monkeypatch.setattr(TfidfGenerator, "build", lambda *_, **__: pytest.fail("was built"))
     with pytest.raises(ConfigError, match=r"filters_by_type\.Pet\.types: no concept has the type 'pets'; did you mean"):
         xnorm.Linker.build({**config, "filters_by_type": {"Pet": {"types": ["pets"]}}})
+
+
+@pytest.mark.parametrize(
+    ("key", "where", "without"),
+    [
+        ("filters", "filters.value_set", {"filters": None}),
+        ("filters_by_type", "filters_by_type.Pet.value_set", {"filters_by_type": {}}),
+    ],
+)
+def test_an_index_whose_value_set_is_gone(config, tmp_path, key, where, without):
+    path = tmp_path / "pets.txt"
+    path.write_text("Z:4\n")
+    given = {"value_set": {"path": str(path)}}
+    xnorm.Linker.build({**config, key: given if key == "filters" else {"Pet": given}}).save(tmp_path / "own")
+    path.unlink()
+    with pytest.raises(DataError) as e:
+        xnorm.Linker.load(tmp_path / "own")
+    assert f"pets.txt: no such file, which {where} names; put it back, or open the index in Python" in str(e.value)
+    assert str(e.value).endswith(f"with overrides={json.dumps(without).replace('null', 'None')}")
+    free = xnorm.Linker.load(tmp_path / "own", overrides=without)
+    assert top(free.link([Mention("dog", types=("Pet",))])) == ["Z:3"]
 
 
 def test_a_value_set_stands_beside_its_config(config, tmp_path, monkeypatch):
@@ -587,6 +705,14 @@ def test_commas_in_options():
     found = from_options(None, types=["Body Part, Organ,T047", "pet"], langs=["de,en"], sources=None)
     assert found == QueryFilters(types=["Body Part, Organ", "T047", "pet"], langs=["de", "en"])
     assert from_options(None, types=None, langs=[]) is None
+    assert from_options(None, types=["", "pet,"]) == QueryFilters(types=["pet"])
+
+
+@pytest.mark.parametrize("given", ["", ",", " "])
+def test_an_option_without_a_value(run, given):
+    for option, other in {"types": "type", "langs": "lang", "sources": "source", "branches": "branch"}.items():
+        problem = f"--only-{option} (--{other} of `xnorm search`): expected values with commas between them"
+        assert fails(run("--text", "dog", f"--only-{option}", given), problem, f"found '{given}'")
 
 
 def test_a_job_is_taken_up_with_its_filters(linker, tmp_path):

@@ -12,6 +12,8 @@ from terminology_data import NEW, OLD, error, invoke, make, make_index, works, w
 
 import xnorm.id_files
 import xnorm.replacements
+from xnorm.id_files import rewrite_ids
+from xnorm.new_ids import NewIds
 from xnorm.replacements import Replacements
 
 
@@ -445,6 +447,22 @@ def test_a_tab_in_a_target_ends_no_cell(tmp_path):
     (tmp_path / "t.tsv").write_text("concept_id\nA:1\n")
     assert works("map", tmp_path / "map.csv", tmp_path / "t.tsv", "-q").splitlines()[1:] == [
         "B:1 2 3\tA:1\tmapped: exact"
+    ]
+
+
+class Merged:
+    """Says of every id that it is another, for a reason of two lines with a tab."""
+
+    def look_up(self, ids):
+        return [NewIds("replaced", ("K:1",), None, "merged\twith\r\nanother") for _ in ids]
+
+
+@pytest.mark.parametrize(("ending", "comma"), [("tsv", "\t"), ("csv", ",")])
+def test_a_tab_in_a_reason_ends_no_cell(tmp_path, ending, comma):
+    (tmp_path / f"t.{ending}").write_text("concept_id\nK:2\n")
+    rewrite_ids(tmp_path / f"t.{ending}", tmp_path / f"out.{ending}", Merged())
+    assert (tmp_path / f"out.{ending}").read_text().splitlines()[1:] == [
+        comma.join(["K:1", "K:2", "replaced: merged with another"])
     ]
 
 

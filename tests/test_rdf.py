@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import gzip
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
 from xnorm.errors import DataError, MissingExtraError
-from xnorm.rdf import Triple, read_triples
+from xnorm.rdf import Triple, rdf_files, read_triples
 
 CAT, LABEL, NOTE = "http://example.org/pets/cat", "http://example.org/label", "http://example.org/note"
 TRIPLES = [
@@ -170,7 +171,61 @@ def test_deep_nesting_is_refused(tmp_path):
 @pytest.mark.parametrize("name", ["pets.jsonld", "pets.ttl"])
 def test_deep_nesting_of_other_syntaxes(tmp_path, name):
     content = '{"urn:a":' * 100_000 if name == "pets.jsonld" else "<urn:a> <urn:b> " + "[ <urn:b> " * 100_000
-    assert "not valid" in message(written(tmp_path, content, name))
+    problem = "objects and lists are nested more than 1,000 deep" if name == "pets.jsonld" else "not valid"
+    assert problem in message(written(tmp_path, content, name))
+
+
+@pytest.mark.parametrize("levels", [2_000, 20_000, 60_000])
+@pytest.mark.parametrize(
+    ("name", "before", "opening", "inner", "closing", "after"),
+    [
+        ("a.jsonld", "", '{"urn:a":', '"x"', "}", ""),
+        ("a.jsonld", '{"urn:a":', '{"@list":[', '"x"', "]}", "}"),
+        ("a.jsonld", '{"urn:a":', '\n{"urn:\\"a\\\\":', '"x"', "}\n", "}"),
+        ("a.jsonld", "", '{"@context":{"x":', "null", "}}", ""),
+        ("a.ttl", "<urn:a> <urn:b> ", "<<( <urn:a> <urn:b> ", "<urn:c>", " )>>", " ."),
+        ("a.trig", "<urn:a> <urn:b> ", "<<( <urn:a\n,> # )>> <<( '\n <urn:b> ", "'x'", " )>>", " ."),
+        ("a.nt", "<urn:a> <urn:b> ", "<<(<urn:a><urn:b>", "<urn:c>", ")>>", " ."),
+        ("a.nq", "<urn:a> <urn:b> \"<<( <\" .\n<urn:a> <urn:b> ", "<<( _:a <urn:b> ", '"x"', " )>>", " ."),
+    ],
+)  # fmt: skip
+def test_deep_nesting_that_is_closed(tmp_path, name, before, opening, inner, closing, after, levels):
+    """In another process, for it would end it."""
+    path = written(tmp_path, before + opening * levels + inner + closing * levels + after, name)
+    code = "import sys, pathlib, xnorm.rdf\ntry: list(xnorm.rdf.read_triples(pathlib.Path(sys.argv[1])))\n"
+    code += "except xnorm.errors.DataError as e: print(e)"
+    done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "are nested more than 1,000 deep (in this line or a few before it)" in done.stdout
+    assert done.stdout.count("\n") == 1
+
+
+def test_what_is_not_nested(tmp_path):
+    """Many brackets and triple terms beside each other, and in strings."""
+    row = '{"urn:a": [{"urn:b": "[[[{{{ \\" [[ \\\\"}]}'
+    assert len(list(read_triples(written(tmp_path, f"[{','.join([row] * 5000)}]", "a.jsonld")))) == 10_000
+    text = "<a> <b> <<(<a><b><c>)>> .\n" * 5000 + "<a> <b> '<<( <<( <<(' .\n" * 5000
+    assert len(list(read_triples(written(tmp_path, text, "a.ttl")))) == 5000
+
+
+def test_protege_catalog(tmp_path):
+    written(tmp_path, XML)
+    written(tmp_path, '<catalog prefer="public"/>', "catalog-v001.xml")
+    assert list(read_triples(tmp_path)) == TRIPLES
+
+
+def test_links_that_lead_out_of_the_folder(tmp_path):
+    folder = tmp_path / "pets"
+    folder.mkdir()
+    inside = written(folder, XML)
+    try:
+        (folder / "out.owl").symlink_to(written(tmp_path, XML, "secret.owl"))
+        (folder / "pets.rdf").symlink_to(inside)
+    except OSError:
+        pytest.skip("no symbolic links here")
+    left: list[tuple[str, str]] = []
+    assert rdf_files(folder, lambda *what: left.append(what)) == [inside, folder / "pets.rdf"]
+    assert left == [("link that leads out of the folder", "out.owl")]
 
 
 @pytest.mark.parametrize("cut", ["  </rdf:Description>", "<note", "Katze", "</rdf:RDF>", "ource="])

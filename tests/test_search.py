@@ -42,6 +42,16 @@ def test_a_code_of_two_prefixes(tmp_path):
     assert hits(two, "a:X1") == [("A:x1", "id", None)]
 
 
+def test_a_code_of_mixed_case(tmp_path):
+    lines = [{"id": "Z:AbC", "name": "a"}, {"id": "qRs", "name": "b"}, {"id": "Z:xAbC", "name": "c"},
+             {"id": "Z:OlD", "name": "d", "retired": True, "replaced_by": ["qRs"]}]  # fmt: skip
+    mixed = make(tmp_path / "t.jsonl", lines)
+    for text in ("abc", "ABC", "aBc", "z:abc", "Z:ABC", "z_ABC"):
+        assert hits(mixed, text) == [("Z:AbC", "id", None)], text
+    assert hits(mixed, "QrS") == [("qRs", "id", None)]
+    assert hits(mixed, "old") == [("qRs", "replaces Z:OlD (obsolete)", None)]
+
+
 def test_retired_ids_lead_on(old):
     assert hits(old, "K:10") == [("K:1", "replaces K:10 (merged)", None)]
     assert hits(old, "81") == [("K:7", "replaces K:81 (obsolete)", None)]  # by way of K:80, which is retired, too
@@ -108,6 +118,42 @@ def test_letters_for_two_and_other_scripts(tmp_path):
     assert [h[2] for h in hits(some, "καρδία")] == ["καρδιά", "cardia"]
 
 
+DISGUISED = [
+    "Ａ型肝炎",
+    "Ⅱ型糖尿病",
+    "ｲﾝﾌﾙｴﾝｻﾞ",
+    "CO₂ retention",
+    "ﬁbrosis",
+    "Ⅷ. eﬃgy",
+    "㎎ ①",
+    "µg",
+    "m² area",
+    "€ five",
+]
+
+
+@pytest.mark.parametrize("name", DISGUISED)
+def test_signs_that_stand_for_others_are_found_as_they_are(tmp_path, name):
+    some = make(tmp_path / "t.jsonl", [{"id": f"N:{i}", "name": n} for i, n in enumerate(DISGUISED)])
+    for how in ("any", "exact", "prefix"):
+        assert [h[1:] for h in hits(some, name, how=how)] == [("name", name)]
+    assert name in [h[2] for h in hits(some, name[:2], how="prefix")]
+    assert name in [h[2] for h in hits(some, name[1:])]
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("fibrosis", "ﬁbrosis"), ("brosis", "ﬁbrosis"), ("A型肝炎", "Ａ型肝炎"), ("ii型糖尿病", "Ⅱ型糖尿病"),
+        ("インフルエンザ", "ｲﾝﾌﾙｴﾝｻﾞ"), ("エンザ", "ｲﾝﾌﾙｴﾝｻﾞ"),
+        ("co2", "CO₂ retention"), ("viii effigy", "Ⅷ. eﬃgy"), ("m2", "m² area"),
+    ],
+)  # fmt: skip
+def test_signs_are_found_by_what_they_stand_for(tmp_path, text, name):
+    some = make(tmp_path / "t.jsonl", [{"id": f"N:{i}", "name": n} for i, n in enumerate(DISGUISED)])
+    assert [h[2] for h in hits(some, text)] == [name]
+
+
 def test_filters(old):
     assert hits(old, "cold", filters=QueryFilters(types=["sensation"])) == [("K:2", "name", "cold")]
     assert hits(old, "gefühl", filters=QueryFilters(langs=["de"])) == [("K:2", "part of a name", "Kältegefühl")]
@@ -141,6 +187,8 @@ def test_bad_input(old, text, options, message):
 def test_the_longest_text(old, tmp_path):
     long = make(tmp_path / "t.jsonl", [{"id": "L:1", "name": "é ss" * (MOST // 4)}])
     assert hits(long, "E ß" * (MOST // 4), how="exact")[0][:2] == ("L:1", "name")
+    for sign in ("ffi", "viii", "ザ", "ッ", "ﬃ", "㎎"):
+        assert hits(long, sign * (MOST // len(sign))) == []
 
 
 # --- the command line -------------------------------------------------------------------------------------------------
@@ -167,7 +215,7 @@ def test_one_concept_is_shown_in_full(index):
     assert out.startswith("K:81 Older fever is retired (obsolete): replaced by K:80\nid            K:7\n")
     assert "found by      replaces K:81 (obsolete)\n" in out
     assert works("search", index, "K:82") == (
-        "K:82 Grippe is retired (obsolete): nothing replaces it\nno concept took its place\n"
+        "K:82 Grippe is retired (obsolete): nothing replaces it\nno concept of this index took its place\n"
     )
     assert "children      4\n" in works("search", index, "Befund")
 

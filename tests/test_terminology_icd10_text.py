@@ -72,6 +72,14 @@ def who(tmp_path):
 # codes
 
 
+def test_lines_with_another_number_of_fields(tmp_path):
+    path = written(tmp_path, WHO.replace("Of cats;", "Of; cats;"), "icd102019syst_codes.txt")
+    concepts, report = parse("icd10_codes", path, headings=False)
+    assert len(concepts) == 5
+    assert report.skipped == {"line with another number of fields than the first, kept": 1}
+    assert report.examples == {"line with another number of fields than the first, kept": ["line 2"]}
+
+
 def concept(code: str, title: str, types: list[str], parent: str | None, line: int, lang: str = "en") -> RawConcept:
     parents = [] if parent is None else [f"ICD10:{parent}"]
     return RawConcept(f"ICD10:{code}", [RawName(title, lang, "preferred")], types, parents=parents, line=line)

@@ -183,3 +183,8 @@ def test_bad_tables(tmp_path):
     bad = written(tmp_path, "LOINC,MAPTO\n", "MapTo.csv")
     assert message(path) == f"{bad}:1: has no column 'MAP_TO'; did you mean 'MAPTO'?"
     assert message(path, map_to=tmp_path / "none.csv") == f"{tmp_path / 'none.csv'}: no such file"
+
+
+def test_versions_that_are_no_numbers(tmp_path):
+    _, report = parse(written(tmp_path, table(FULL, BARK, {**PURR, "VersionLastChanged": "2.²"})))
+    assert report.version == "2.10"

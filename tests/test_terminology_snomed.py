@@ -424,6 +424,35 @@ def test_snapshots_come_before_full_files(folder):
     assert mixed.names[curie(2)][0] == ("Pet disorder", "en", "preferred")
 
 
+def test_a_date_before_the_first_release(folder):
+    with pytest.raises(DataError, match="has no concept as early as 19000101: it begins later; give a later `date`"):
+        Read(full().write(folder), date=19000101)
+
+
+def test_files_of_other_dates_and_kinds(folder):
+    pets().write(folder)
+    (old,) = folder.rglob("sct2_Concept_*")
+    old.rename(old.with_name("sct2_Concept_Snapshot_INT_20250101.txt"))
+    (other,) = folder.rglob("sct2_Relationship_*")
+    other.rename(other.with_name("sct2_Relationship_Full_INT_20260101.txt"))
+    read = Read(folder)
+    assert read.report.examples["file of another date than the edition's"] == ["sct2_Concept_Snapshot_INT_20250101.txt"]
+    assert read.report.examples["Full file, for want of a Snapshot"] == ["sct2_Relationship_Full_INT_20260101.txt"]
+
+
+def test_links_that_lead_out_of_the_folder(tmp_path):
+    pets().write(tmp_path / "a")
+    (file,) = (tmp_path / "a").rglob("sct2_Relationship_*")
+    secret = file.rename(tmp_path / file.name)
+    try:
+        file.symlink_to(secret)
+    except OSError:
+        pytest.skip("no symbolic links here")
+    read = Read(tmp_path / "a")
+    assert read.report.examples["link that leads out of the folder"] == [file.name]
+    assert read.parents == []
+
+
 def test_a_date_without_full_files(folder):
     pets().write(folder)
     for options in ({"date": 20200131}, {"release": "full"}):

@@ -78,6 +78,8 @@ def test_german_alone(release, langs):
         [("Köter", "de", "exact", "PETGER"), ("Hund", "de", "preferred", "PETGER")],
     ]
     assert len(terminology) == 2
+    # nothing else is there to filter by
+    assert terminology.names.column("lang").chunk(0).dictionary.to_pylist() == ["de"]
     assert terminology["UMLS:C0000002"].name == "Hund"
     assert report.sources[0].skipped == {"suppressed name": 1, "name filtered out": 8}
 
@@ -339,3 +341,16 @@ def test_one_pair_for_several_versions(release):
     assert read(release)[0].retired.to_pylist()[0]["replaced_by"] == ["UMLS:C0000001"]
     # what a filter leaves out is not gone from the release
     assert "UMLS:C0000002" not in read(release, types=["T184"])[0].retired.column("id").to_pylist()
+
+
+def test_a_file_that_was_cut_off(release):
+    names = release / "META" / "MRCONSO.RRF"
+    size = names.stat().st_size
+    listed = [{"FIL": "MRCONSO.RRF", "RWS": "12", "BTS": str(size)}, {"FIL": "MRSTY.RRF", "RWS": "?", "BTS": ""}]
+    write_release(release / "META", {"MRFILES": listed})
+    assert len(read(release)[0]) == 5
+    names.write_bytes(names.read_bytes()[:-300])
+    with pytest.raises(
+        DataError, match=rf"MRCONSO.RRF: has {size - 300} bytes where MRFILES.RRF says {size}: it was cut"
+    ):
+        read(release)

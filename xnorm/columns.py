@@ -139,8 +139,10 @@ class Vocabulary:
         return np.concatenate(parts)
 
     def column(self, numbers: Codes) -> pa.DictionaryArray:
-        """Return the words of numbers."""
-        return pa.DictionaryArray.from_arrays(pa.array(numbers, pa.int32()), pa.array(list(self.values), pa.string()))
+        """Return the words of numbers; the dictionary holds those that occur."""
+        used, places = np.unique(numbers, return_inverse=True)
+        words = pa.array(list(self.values), pa.string()).take(pa.array(used))
+        return pa.DictionaryArray.from_arrays(pa.array(places, pa.int32()), words)
 
 
 def indices(chunk: pa.DictionaryArray) -> npt.NDArray[np.int64]:

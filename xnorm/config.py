@@ -1,8 +1,8 @@
 """Configs: YAML files to frozen pydantic models.
 
-A file may say `extends: other.yaml` (relative to itself; mappings merge, everything else is replaced), use
-`${env:VAR}` and `${package:NAME}` (the folder of an installed package) inside strings, and be overridden by
-`dotted.key=value`. Unknown keys are refused. Relative paths are relative to the file they stand in.
+A file may say `extends: other.yaml` (relative to itself, or one that comes with xnorm; mappings merge, everything else
+is replaced), use `${env:VAR}` and `${package:NAME}` (the folder of an installed package) inside strings, and be
+overridden by `dotted.key=value`. Unknown keys are refused. Relative paths are relative to the file they stand in.
 """
 
 from __future__ import annotations
@@ -137,10 +137,7 @@ def find_config(path: str | Path, *, folder: str = "") -> Path:
     beside = path.parent == Path.cwd() / "configs"
     if path.exists() or (path.parent != Path() and not beside):
         return path
-    package = Path(__file__).parent
-    shipped: dict[str, Path] = {}
-    for root in (package / "configs", package.parent / "configs"):  # installed, or a checkout
-        shipped = shipped or {p.stem: p for p in (root / folder).glob("*.yaml")}
+    shipped = _shipped(folder)
     if beside and path.stem not in shipped:
         return path
     if path.stem not in shipped:
@@ -148,6 +145,15 @@ def find_config(path: str | Path, *, folder: str = "") -> Path:
         hint = f"did you mean {built}?" if built.is_dir() else did_you_mean(path.stem, shipped)
         raise ConfigError(f"{path}: no such file or folder, and no config of that name; {hint}")
     return shipped[path.stem]
+
+
+def _shipped(folder: str = "") -> dict[str, Path]:
+    """Return the configs that come with xnorm, by name."""
+    package = Path(__file__).parent
+    shipped: dict[str, Path] = {}
+    for root in (package / "configs", package.parent / "configs"):  # installed, or a checkout
+        shipped = shipped or {p.stem: p for p in (root / folder).glob("*.yaml")}
+    return shipped
 
 
 def read_yaml(path: str | Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
@@ -237,7 +243,15 @@ def _read_with_parents(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
     parent = data.pop("extends", None)
     if parent is None:
         return dict(data)
-    return merge(_read_with_parents(path.parent / str(parent), (*seen, path)), data)
+    return merge(_read_with_parents(_parent(path.parent, str(parent)), (*seen, path)), data)
+
+
+def _parent(folder: Path, name: str) -> Path:
+    """Return the file that `extends` names: beside the config, or else one that comes with xnorm."""
+    beside = folder / name
+    if beside.exists() or Path(name).parent != Path():
+        return beside
+    return _shipped().get(name.removesuffix(".yaml"), beside)
 
 
 def _standing_in(path: Path) -> Path:

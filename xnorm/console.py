@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -147,10 +148,22 @@ def _lines(about: dict[str, Any]) -> list[tuple[str, str]]:
             lines.append(("", _counted("skipped", n, reason, source["examples"])))
     lines += _joined(about["report"])
     lines.append(("candidates", _component(about["config"]["candidates"])))
+    lines += _filters(about["config"])
     if about["reranker"]:
         lines.append(("reranker", _reranker(about["reranker"])))
     lines.append(("fingerprint", about["fingerprint"][:16]))
     return lines
+
+
+def _filters(config: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return the filters that hold whenever the index is asked."""
+    by = {"": config.get("filters"), **{f"for {t}: ": f for t, f in (config.get("filters_by_type") or {}).items()}}
+    told = [
+        who + "; ".join(f"{key} {json.dumps(value, ensure_ascii=False)}" for key, value in own.items() if value)
+        for who, own in by.items()
+        if own
+    ]
+    return [("filters" if at == 0 else "", line) for at, line in enumerate(told)]
 
 
 def _joined(report: dict[str, Any]) -> list[tuple[str, str]]:

@@ -24,7 +24,9 @@ def show_hits(found: Data, file: TextIO) -> None:
     """Print what `xnorm search` found as a table: id, name, why, and the name that was found."""
     _show_retired(found["retired"], file)
     if not found["hits"]:
-        _print("no concept" + (" took its place" if found["retired"] else " has such an id or name"), file)
+        _print(
+            "no concept" + (" of this index took its place" if found["retired"] else " has such an id or name"), file
+        )
         return
     rows = []
     for hit in found["hits"]:

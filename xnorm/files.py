@@ -20,13 +20,18 @@ from typing import Any, TextIO
 from xnorm.errors import DataError
 from xnorm.registry import did_you_mean
 
-__all__ = ["open_text", "read_json", "read_json_lines", "read_table", "suffix"]
+__all__ = ["lies_below", "open_text", "read_json", "read_json_lines", "read_table", "suffix"]
 
 
 def suffix(path: Path) -> str:
     """Return the ending of a file name in lower case, `.gz` taken off: `.jsonl` for `a.JSONL.gz`."""
     name = path.name.lower()
     return Path(name.removesuffix(".gz")).suffix
+
+
+def lies_below(path: Path, folder: Path) -> bool:
+    """Return whether a file lies in a folder or below it, whatever links lead to them."""
+    return path.resolve().is_relative_to(folder.resolve())
 
 
 @contextmanager

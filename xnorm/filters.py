@@ -22,6 +22,7 @@ __all__ = ["QueryFilters", "ValueSet", "as_filters", "checksums", "from_options"
 Values = Annotated[list[str], Field(min_length=1)]
 
 ID_COLUMNS = ("concept_id", "id", "code")
+SINGULAR = {"types": "type", "langs": "lang", "sources": "source", "branches": "branch"}
 
 
 class ValueSet(StrictModel):
@@ -129,10 +130,17 @@ def from_options(value_set: Path | None, **values: Sequence[str] | None) -> Quer
 
     Args:
         values: by key of `QueryFilters`, with commas between values; a comma with a space after it is part of a value.
+
+    Raises:
+        ConfigError: an option that holds no value.
     """
-    plain: dict[str, Any] = {
-        key: [v for option in given for v in re.split(r",(?! )", option) if v] for key, given in values.items() if given
-    }
+    plain: dict[str, Any] = {}
+    for key, given in values.items():
+        if given:
+            plain[key] = [v for option in given for v in re.split(r",(?! )", option) if v.strip()]
+            if not plain[key]:
+                options = f"--only-{key} (--{SINGULAR.get(key, key)} of `xnorm search`)"
+                raise ConfigError(f"{options}: expected values with commas between them, found '{given[0]}'")
     return as_filters({**plain, **({"value_set": value_set} if value_set is not None else {})})
 
 

@@ -146,7 +146,7 @@ class _Known:
                 ids_now != (identifier,),
                 new.names or (None,) * len(ids_now),
                 new.status,
-                f"{new.status}: {new.reason}" if new.reason else new.status,
+                f"{new.status}: {reason}" if (reason := clean(new.reason or "")) else new.status,
             )
 
     def __call__(self, identifier: str) -> _New:

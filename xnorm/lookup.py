@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
+from threading import Lock
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from xnorm.candidates.base import Allowed, CandidateGenerator, Candidates
+from xnorm.errors import DataError
 from xnorm.filters import QueryFilters, as_filters
 from xnorm.restriction import Restriction, Restrictions
 from xnorm.tables import Terminology
@@ -20,7 +22,10 @@ from xnorm.types import Mention
 __all__ = ["Ask", "Lookup"]
 
 KEPT_NAMES = 2
-"""Restricted generators are kept for reuse until they hold copies of this many times the names of the terminology."""
+"""Restricted generators are kept for reuse until they hold copies of this many times the names of the terminology.
+Where the types of one call alone need more, the widest are not copied: each would push out the next one to be asked."""
+WIDE = 1 / 8
+"""What allows less of the names is always copied: to pick it from what the whole index proposes takes too long."""
 KEPT = 32
 """The most restricted generators that are kept."""
 
@@ -37,7 +42,7 @@ class _Group:
 
 
 class Lookup:
-    """Asks a generator for what filters allow.
+    """Asks a generator for what filters allow; several threads may ask at once.
 
     Args:
         filters: what may be proposed for any mention.
@@ -59,6 +64,9 @@ class Lookup:
         self._restrictions = Restrictions(terminology)
         self._general, self._by_type = resolve_all(self._restrictions, filters, by_type)
         self._kept: OrderedDict[_Group, tuple[CandidateGenerator, Allowed]] = OrderedDict()
+        """The one that was asked last stands last."""
+        self._lock = Lock()
+        """Held wherever `_kept` is read or written."""
 
     def resolve(self, filters: QueryFilters | Mapping[str, Any] | None) -> frozenset[Restriction]:
         """Return what is to hold besides the filters that are there already.
@@ -94,7 +102,8 @@ class Lookup:
         if not groups:  # a stand-in where all mentions are empty, for the steps must have their names then, too
             groups[_Group(general)] = {("-", None): 0}
         parts, starts, n = [], dict[_Group, int](), 0
-        for group, position in groups.items():
+        for group in self._kept_first(groups):
+            position = groups[group]
             parts.append(self._ask(group, [Mention(text, lang=lang) for text, lang in position], k, ask))
             starts[group], n = n, n + len(position)
         rows = np.array([-1 if place is None else starts[place[0]] + place[1] for place in places], np.int64)
@@ -113,22 +122,54 @@ class Lookup:
         steps = ask(generator, generator.represent(mentions), k)
         return {step: _named(found, allowed, self.terminology) for step, found in steps.items()}
 
+    def _kept_first(self, groups: Iterable[_Group]) -> list[_Group]:
+        """Return groups in the order to ask them: a new one may push out what is kept, so those come last."""
+        with self._lock:
+            return sorted(groups, key=lambda group: group not in self._kept)
+
     def _restricted(self, group: _Group) -> tuple[CandidateGenerator, Allowed]:
         """Return the generator for a group, and what it may propose; kept from the last time if possible."""
-        if group not in self._kept:
-            names = np.ones(self.terminology.n_names, bool)
-            for restriction in group.general:
-                names &= self._restrictions.names(restriction)
-            if group.by_type:
-                names &= reduce(np.logical_or, map(self._restrictions.names, group.by_type))
-            allowed = Allowed(self.terminology, names)
-            self._kept[group] = self.generator.restrict(allowed), allowed
-        self._kept.move_to_end(group)
-        copied = [own.n_names * own.few for _, own in self._kept.values()]
-        while len(copied) > KEPT or (len(copied) > 1 and sum(copied) > KEPT_NAMES * self.terminology.n_names):
-            self._kept.popitem(last=False)
-            del copied[0]
-        return self._kept[group]
+        with self._lock:
+            if group in self._kept:
+                self._kept.move_to_end(group)
+                return self._kept[group]
+        names = np.ones(self.terminology.n_names, bool)
+        for restriction in group.general:
+            names &= self._restrictions.names(restriction)
+        if group.by_type:
+            names &= reduce(np.logical_or, map(self._restrictions.names, group.by_type))
+        allowed = Allowed(self.terminology, names)
+        with self._lock:
+            allowed.few = allowed.few and self._worth_a_copy(group, allowed.n_names)
+        # not under the lock, for it may take seconds: two threads may build the same, and the later one is kept
+        made = self.generator.restrict(allowed), allowed
+        with self._lock:
+            self._kept[group] = made
+            self._kept.move_to_end(group)
+            self._make_room(group)
+        return made
+
+    def _worth_a_copy(self, group: _Group, n_names: int) -> bool:
+        """Return whether a new group is to be copied; let go of wider ones that the same calls ask for, if there is no
+        room for all. Those are not copied when they come again, for they are the widest then."""
+        while n_names >= WIDE * self.terminology.n_names:
+            copied = {g: own.n_names for g, (_, own) in self._kept.items() if own.few and g.general == group.general}
+            if sum(copied.values()) + n_names <= KEPT_NAMES * self.terminology.n_names:
+                return True
+            widest = max(copied, key=lambda g: copied[g])
+            if copied[widest] <= n_names:
+                return False
+            del self._kept[widest]
+        return True
+
+    def _make_room(self, group: _Group) -> None:
+        """Let go of what was not asked for the longest time; first of what other calls asked for."""
+        most = KEPT_NAMES * self.terminology.n_names
+        while len(self._kept) > KEPT or (
+            len(self._kept) > 1 and sum(own.n_names * own.few for _, own in self._kept.values()) > most
+        ):
+            other = (g for g in self._kept if g.general != group.general)
+            del self._kept[next(other, next(iter(self._kept)))]
 
 
 def resolve_all(
@@ -139,6 +180,14 @@ def resolve_all(
     Raises:
         ConfigError, DataError: see `Restrictions.resolve`.
     """
+    every = {"filters": filters, **{f"filters_by_type.{kind}": f for kind, f in by_type.items()}}
+    for key, f in every.items():
+        # an index keeps the path of a value set, not the file
+        path = f.value_set.path if f is not None and f.value_set is not None else None
+        if path is not None and not path.exists():
+            without = '{"filters": None}' if key == "filters" else '{"filters_by_type": {}}'
+            fix = f"put it back, or open the index in Python with overrides={without}"
+            raise DataError(f"no such file, which {key}.value_set names", path=path, fix=fix)
     own = as_filters(filters)
     general = frozenset() if own is None else frozenset([restrictions.resolve(own)])
     return general, {kind: restrictions.resolve(f, f"filters_by_type.{kind}") for kind, f in by_type.items()}

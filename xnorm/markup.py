@@ -21,7 +21,7 @@ __all__ = ["CheckedXml", "Part", "read_parts", "root_of", "text_of"]
 
 _CHUNK = 1 << 20  # bytes at a time; expat before 2.6 reads a token that spans chunks anew with each of them
 DEEPEST = 1000
-"""Levels of elements in what `CheckedXml` gives; other parsers take a time that grows with each."""
+"""Levels of what is given to other parsers: each takes time, and with too many they overflow their stack."""
 LONGEST_ENTITY = 256
 """Characters of an entity's text: no more than 64 for one of the file."""
 LONGEST_PROLOG = 1 << 24

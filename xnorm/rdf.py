@@ -3,19 +3,22 @@
 pyoxigraph reads the file as a stream. It resolves no address: `owl:imports` is a triple like any other, and a JSON-LD
 context that is not in the file is refused. Of RDF/XML it would expand every entity, take a file that was cut off
 between two elements for a whole one, and name no lines; so what it gets there goes through `xnorm.markup.CheckedXml`.
+What is nested without end would overflow its stack and end the process: that is refused before it is given on.
 """
 
 from __future__ import annotations
 
 import codecs
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
+import numpy as np
+
 from xnorm.errors import DataError
-from xnorm.files import open_text, suffix
-from xnorm.markup import CheckedXml
+from xnorm.files import lies_below, open_text, suffix
+from xnorm.markup import DEEPEST, CheckedXml
 from xnorm.registry import require
 from xnorm.text import clean
 
@@ -38,10 +41,15 @@ _SYNTAXES = {
     ".jsonld": "JSON_LD", ".json": "JSON_LD",
 }  # fmt: skip
 """Ending of a file -> what its syntax is called by pyoxigraph."""
+_CATALOG = re.compile(r"catalog-v.*\.xml(\.gz)?", re.IGNORECASE)
+"""What Protégé writes beside ontologies: where their imports lie."""
 _HEAD = 1 << 16  # bytes by which a syntax is known
 # `<rdf:RDF xmlns=`, but not `<urn:isbn:1>` as it begins a line of Turtle
 _XML = re.compile(r"<(\?xml|!DOCTYPE|!--|[\w.-]+(:[\w.-]+)?\s+[\w.:-]+\s*=)")
 _JSON = re.compile(r'\{\s*["}]|\[\s*[{\]]')
+_ESCAPE = re.compile(rb'\\[\\"]')
+_NOT_STRUCTURE = bytes(set(range(256)) - set(b'"{}[]'))
+_FEW = 4096  # bytes, in which there are at most some 340 triple terms that are not in each other
 _CONVERT = "convert it to RDF/XML or Turtle, as ROBOT does: robot convert -i FILE -o FILE.owl"
 _FOREIGN = (
     (re.compile(r"(Prefix|Ontology|Import)\s*\("), "OWL in functional syntax", _CONVERT),
@@ -63,15 +71,25 @@ class Triple(NamedTuple):
     """Language of a literal, empty if it has none; None for IRIs and blank nodes."""
 
 
-def rdf_files(path: Path) -> list[Path]:
+def rdf_files(path: Path, skip: Callable[[str, str], None] | None = None) -> list[Path]:
     """Return the files of a folder that have the ending of an RDF syntax, by name; of a file, itself.
+
+    Args:
+        path: a folder or a file; of a folder, links that lead out of it and Protégé's `catalog-v001.xml` are left out.
+        skip: counts these links.
 
     Raises:
         DataError: a folder without any.
     """
     if not path.is_dir():
         return [path]
-    found = sorted(p for p in path.iterdir() if suffix(p) in _SYNTAXES and p.is_file())
+    named = sorted(
+        p for p in path.iterdir() if suffix(p) in _SYNTAXES and not _CATALOG.fullmatch(p.name) and p.is_file()
+    )
+    found = [p for p in named if lies_below(p, path)]
+    for file in named:
+        if skip is not None and file not in found:
+            skip("link that leads out of the folder", file.name)
     if not found:
         raise DataError("holds no RDF file", path=path, fix=f"expected names that end in {', '.join(_SYNTAXES)}")
     return found
@@ -102,8 +120,11 @@ def _read(path: Path, oxigraph: Any, blank: str) -> Iterator[Triple]:
         if syntax == "RDF_XML":
             source = CheckedXml(path, source)
             _check_root(source, path)
+        else:
+            source = (_CheckedJson if syntax == "JSON_LD" else _CheckedTerms)(path, source)
         try:
             for quad in oxigraph.parse(source, getattr(oxigraph.RdfFormat, syntax), lenient=True):
+                source.moved = True
                 subject, value = quad.subject, quad.object
                 kind = type(value)
                 if kind is not node and kind is not literal and kind is not oxigraph.BlankNode:
@@ -133,6 +154,80 @@ class _Joined:
         given = self._head if size < 0 else self._head[:size]
         self._head = self._head[len(given) :]
         return given
+
+
+class _Checked:
+    """A file that gives nothing which is nested too deep for the parser that reads it."""
+
+    def __init__(self, path: Path, file: _Joined) -> None:
+        self._path, self._file = path, file
+        self._line, self._depth, self._rest = 1, 0, b""
+        self.moved = False
+        """Whether the parser has given a statement since it read."""
+
+    def read(self, size: int = -1) -> bytes:
+        """Return at most so many bytes, as a file does.
+
+        Raises:
+            DataError: nested too deep.
+        """
+        chunk = self._file.read(size)
+        self._line += chunk.count(b"\n")
+        self._check(self._rest + chunk)
+        return chunk
+
+    def _check(self, data: bytes) -> None:
+        """Go on with this data, of which `_rest` is to be seen again with the next."""
+        raise NotImplementedError
+
+    def _too_deep(self, what: str, most: int) -> DataError:
+        problem = f"{what} are nested more than {most:,} deep (in this line or a few before it)"
+        return DataError(problem, path=self._path, line=self._line)
+
+
+class _CheckedJson(_Checked):
+    """JSON, where brackets outside strings are counted."""
+
+    _inside = False  # a string
+
+    def _check(self, data: bytes) -> None:
+        plain = _ESCAPE.sub(b"", data)
+        self._rest = b"\\" if plain.endswith(b"\\") else b""  # what it escapes comes next
+        parts = plain.translate(None, _NOT_STRUCTURE).split(b'"')
+        outside = np.frombuffer(b"".join(parts[self._inside :: 2]), np.uint8)
+        self._inside ^= len(parts) % 2 == 0
+        if len(outside):
+            depths = np.cumsum(np.where((outside == ord("{")) | (outside == ord("[")), 1, -1)) + self._depth
+            self._depth = int(depths[-1])
+            if depths.max() > DEEPEST:
+                raise self._too_deep("objects and lists", DEEPEST)
+
+
+class _CheckedTerms(_Checked):
+    """Turtle and its relatives, where each `<<(` is counted that the parser has got since it gave a statement.
+
+    It asks for more only when it has given all that is complete, so that no term can be deeper. Those in strings and
+    comments count, too; but where there are any, so little is given at a time that ordinary files stay far below.
+    """
+
+    _left, _last = b"", 0
+
+    def read(self, size: int = -1) -> bytes:
+        """Return as `_Checked.read` does."""
+        self._left = self._left or self._file.read(size)
+        few = _FEW if b"<<" in self._left or self._rest else len(self._left)
+        chunk, self._left = self._left[:few], self._left[few:]
+        self._line += chunk.count(b"\n")
+        self._check(self._rest + chunk)
+        return chunk
+
+    def _check(self, data: bytes) -> None:
+        found = data.count(b"<<(")
+        self._depth = (self._last if self.moved else self._depth) + found
+        self.moved, self._last = False, found
+        self._rest = b"<<" if data.endswith(b"<<") else b"<" if data.endswith(b"<") else b""
+        if self._depth > DEEPEST:
+            raise self._too_deep("triple terms", DEEPEST)
 
 
 def _syntax(head: bytes, path: Path) -> str:

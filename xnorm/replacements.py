@@ -22,6 +22,8 @@ __all__ = ["STATUSES", "Followed", "Replacements"]
 STATUSES = ("same", "replaced", "split", "retired", "unknown")
 """What became of an id: it is in the terminology; one concept took its place; several did; it is retired, and nothing
 in the terminology took its place; nobody knows it."""
+ELSEWHERE = "what took its place is not in this terminology"
+"""Added to the reason of a retired id that others replaced, none of which is there: left out by a filter, or gone."""
 MOST_STEPS = 256
 """Steps after which a chain of replacements is given up: real ones have a handful."""
 
@@ -147,6 +149,9 @@ class Replacements:
         # an id that only a list knows is known, too
         status[(status == 4) & (_places(old, self._nodes) >= 0)] = 3
         gone = self._why.take(pa.array(np.where((place >= 0) & ~live, place, 0), mask=(place < 0) | live))
+        named = _places(old, self._nodes)
+        elsewhere = (status == 3) & (named >= 0) & (self._first[named + 1] > self._first[named])
+        gone = pc.if_else(pa.array(elsewhere), pc.binary_join_element_wise(gone, ELSEWHERE, "; "), gone)
         return Followed(self.terminology, old, status.astype(np.int8), gone, origin, row, way, list(ways))
 
     def look_up(self, ids: Sequence[str]) -> list[NewIds]:

@@ -22,6 +22,7 @@ import pyarrow.compute as pc
 from xnorm.archives import Member, list_members
 from xnorm.delimited import TAG, read_blocks
 from xnorm.errors import DataError
+from xnorm.files import lies_below
 
 __all__ = ["CONTENTS", "Ids", "ReleaseFile", "Skip", "find_files", "read_rows", "rows_of", "wrong_check_digit"]
 
@@ -73,18 +74,21 @@ class ReleaseFile:
     """YYYYMMDD; empty where the name has none."""
 
 
-def find_files(path: Path, kind: Literal["Full", "Snapshot"], *, fallback: bool) -> list[ReleaseFile]:
+def find_files(
+    path: Path, kind: Literal["Full", "Snapshot"], *, fallback: bool, skip: Skip | None = None
+) -> list[ReleaseFile]:
     """Return the files of a release whose content is known, those of the international edition first.
 
     Args:
         path: an unpacked release, or its zip archive; several editions may lie in one folder.
         kind: of the files to take.
         fallback: whether to take the other kind where an edition has none of these.
+        skip: counts links that lead out of the folder, which are left out.
 
     Raises:
         DataError: no such folder, no such file in it, two releases of one edition, or as `list_members`.
     """
-    everything: list[Path | Member] = list(list_members(path) if path.is_file() else _list_folder(path))
+    everything: list[Path | Member] = list(list_members(path) if path.is_file() else _list_folder(path, skip))
     known = sorted(
         (one for file in everything if (one := _parse_name(file))),
         key=lambda one: (not one.edition.endswith("INT"), one.edition, one.stem, str(one.file)),
@@ -108,10 +112,16 @@ def find_files(path: Path, kind: Literal["Full", "Snapshot"], *, fallback: bool)
     return [one for one in files if one is not None]
 
 
-def _list_folder(folder: Path) -> Iterator[Path]:
+def _list_folder(folder: Path, skip: Skip | None) -> Iterator[Path]:
     if not folder.is_dir():
         raise DataError("no such file or folder", path=folder)
-    yield from (p for p in folder.rglob("*") if not p.name.startswith(".") and p.is_file())
+    for path in folder.rglob("*"):
+        if path.name.startswith(".") or not path.is_file():
+            continue
+        if lies_below(path, folder):
+            yield path
+        elif skip is not None:
+            skip("link that leads out of the folder", path.name)
 
 
 def _some_names(files: Sequence[Path | Member]) -> str:

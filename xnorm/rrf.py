@@ -34,6 +34,7 @@ COLUMNS = {
         "MRCUI": "CUI1 VER REL RELA MAPREASON CUI2 MAPIN",
         "MRREL": _REL.format("", "RG DIR"),
         "MRRANK": "RANK SAB TTY SUPPRESS",
+        "MRFILES": "FIL DES FMT CLS RWS BTS",
         "RXNCONSO": "RXCUI " + _CONSO.format("RX"),
         "RXNSTY": "RXCUI TUI STN STY ATUI CVF",
         "RXNREL": _REL.format("RX", "DIR RG"),
@@ -113,6 +114,7 @@ class Release:
             skip: called with a reason and the place of each row that cannot be read.
         """
         path = self.need(name, why)
+        self._check_length(path)
         self._read.add(path)
         return read_blocks(
             path,
@@ -121,6 +123,22 @@ class Release:
             skip=lambda reason, line: skip(reason, f"{path.name}:{line}"),
             empty_ok=not name.endswith("CONSO"),
         )
+
+    def _check_length(self, path: Path) -> None:
+        """Refuse a file that is shorter than the release says."""
+        listed = self.find("MRFILES")
+        if listed is None or path.suffix.lower() == ".gz":
+            return
+        columns, found = {"FIL": pa.string(), "BTS": pa.string()}, path.stat().st_size
+        for table in read_blocks(listed, COLUMNS["MRFILES"], columns, skip=lambda *_: None, empty_ok=True):
+            for row in table.to_pylist():
+                size = int(row["BTS"]) if row["BTS"].isdecimal() else 0
+                if row["FIL"] == path.name and found < size:
+                    raise DataError(
+                        f"has {found:,} bytes where {listed.name} says {size:,}: it was cut off",
+                        path=path,
+                        fix=f"unpack the release again; if it is a part on purpose, take {listed.name} away",
+                    )
 
     def version(self) -> str | None:
         """Return the name of the release, `2026AA`, where a file `release.dat` tells it."""

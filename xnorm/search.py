@@ -152,8 +152,10 @@ def _with_id(ids: pa.ChunkedArray, text: str) -> Rows:
         return np.empty(0, np.int64)
     code = text.rpartition(":")[2]
     rows = np.empty(0, np.int64)
-    for spelling in {code, code.upper(), code.lower()}:  # the few ids that end so are looked at one by one
-        ends = pc.or_(pc.ends_with(ids, f":{spelling}"), pc.equal(ids, spelling))
+    # in small letters, of which Arrow makes those of ASCII fast; the few ids that end so are looked at one by one
+    lower = ids if code.upper() == code.lower() else pc.ascii_lower(ids)
+    for spelling in {pc.ascii_lower(s).as_py() for s in map(pa.scalar, (code, code.upper(), code.lower()))}:
+        ends = pc.or_(pc.ends_with(lower, f":{spelling}"), pc.equal(lower, spelling))
         rows = np.union1d(rows, np.flatnonzero(ends.to_numpy()))
     found = ids.take(pa.array(rows)).to_pylist()
     same = [i.casefold() == text.casefold() or i.rpartition(":")[2].casefold() == text.casefold() for i in found]
@@ -171,7 +173,7 @@ def _begin_with(terminology: Terminology, text: str, allowed: Mask | None) -> Ro
 
 
 def _literal(text: str) -> str:
-    return re.sub(r"([^\w\s])", r"\\\1", text)
+    return re.sub(r"([!-/:-@\[-^`{-~])", r"\\\1", text)  # RE2 takes no backslash before a sign beyond ASCII
 
 
 def _matching(column: pa.Array | pa.ChunkedArray, pattern: str) -> Rows:
@@ -241,12 +243,15 @@ def _at_a_beginning(word: str) -> str:
 
 
 def _spellings(text: str) -> list[list[str]]:
-    """Return the words of a text as regular expressions: in its own script, and in Latin letters if it is in another
-    that `fold` can romanise."""
-    plain = without_accents(unicodedata.normalize("NFKC", text).casefold())
+    """Return the words of a text as regular expressions: in its own script, in Latin letters if it is in another that
+    `fold` can romanise, and as it stands if it holds signs that are others in disguise (`㎎`, `①`)."""
+    compatible = unicodedata.normalize("NFKC", text)
+    plain = without_accents(compatible.casefold())
     folded = fold(text)
     texts = [plain] if plain.isascii() or not folded.isascii() else [plain, folded]
-    return [[_loose(word) for word in _words(t)] or [_literal(plain)] for t in texts]
+    if compatible != text:
+        texts.append(without_accents(text.lower()))
+    return [[_loose(word) for word in _words(t)] or [_literal(t)] for t in texts]
 
 
 def _words(text: str) -> list[str]:
@@ -260,25 +265,37 @@ def _loose(word: str) -> str:
     word = "".join(bases.get(c, c) for c in word)
     parts, at = [], 0
     while at < len(word):
-        pair = word[at : at + 2]
-        if len(pair) == 2 and pair in written:
-            parts.append(f"(?:{_letter(pair[0])}{_letter(pair[1])}|[{written[pair]}])")
-            at += 2
+        pieces = (word[at : at + n] for n in (4, 3, 2))
+        several = next((piece for piece in pieces if len(piece) > 1 and piece in written), "")
+        if several:
+            parts.append(f"(?:{_letter(several[0])}{_loose(several[1:])}|[{written[several]}])")
         else:
             parts.append(_letter(word[at]))
-            at += 1
+        at += len(several) or 1
     return "".join(parts)
 
 
 def _letter(letter: str) -> str:
     others = _variants()[1].get(letter)
-    return (f"[{letter}{others}]" if others else letter) + (r"\pM*" if letter.isalpha() else "")
+    one = (f"[{letter}{others}]" if others else letter) + (r"\pM*" if letter.isalpha() else "")
+    return f"(?:{one}|{_HALF_WIDTH[letter]})" if letter in _HALF_WIDTH else one
+
+
+_KANA = re.compile("[ぁ-ゖァ-ヺー]")
+_HALF_WIDTH = {
+    unicodedata.normalize("NFKC", kana + mark): kana + mark
+    for kana in map(chr, range(0xFF66, 0xFF9E))
+    for mark in "ﾞﾟ"
+    if len(unicodedata.normalize("NFKC", kana + mark)) == 1
+}
+"""Voiced kana as two characters of half the width: `ザ` is `ｻﾞ`."""
 
 
 @functools.lru_cache(maxsize=1)
 def _variants() -> tuple[dict[str, str], dict[str, str]]:
     """Return what letters of Latin script are without accents (`é` e, `ß` ss), and which letters of Latin, Greek and
-    Cyrillic stand for a plain one, or for two."""
+    Cyrillic stand for a plain one, or for two; besides, which signs stand for ASCII letters and digits or for a kana:
+    those of another width (`Ａ`), raised and lowered ones (`₂`), Roman numbers (`Ⅷ`), ligatures (`ﬁ`)."""
     bases: dict[str, str] = {}
     written: dict[str, str] = defaultdict(str)
     for start, end in ((0xC0, 0x250), (0x1E00, 0x1F00), (0x370, 0x530), (0x1F00, 0x2000)):
@@ -289,6 +306,12 @@ def _variants() -> tuple[dict[str, str], dict[str, str]]:
                 written[base] += letter
                 if latin:
                     bases[letter] = base
+    ranges = (0xB2, 0xB4), (0xB9, 0xBA), (0x2070, 0x20A0), (0x2150, 0x2190), (0xFB00, 0xFB07), (0xFF00, 0xFFF0)
+    for start, end in ranges:
+        for sign in map(chr, range(start, end)):
+            base = unicodedata.normalize("NFKC", sign).casefold()
+            if base != sign and ((base.isascii() and base.isalnum()) or _KANA.fullmatch(base)):
+                written[base] += sign
     return bases, written
 
 

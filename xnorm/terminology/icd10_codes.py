@@ -91,7 +91,11 @@ class Icd10CodesParser(Parser):
         return RawConcept(self.curie(code), [RawName(title, lang, "preferred")], types, parents=parents, line=line)
 
     def _codes(self, report: SourceReport) -> Iterator[tuple[int, list[str]]]:
+        fields = 0
         for line, row in self._lines(self.config.path, _FIELDS):
+            fields = fields or len(row)
+            if len(row) != fields:  # perhaps a semicolon in a title: then what follows stands in other fields
+                report.skip("line with another number of fields than the first, kept", line)
             if row[0] not in _LEVELS:
                 raise DataError(
                     f"level: expected 3, 4 or 5, found {row[0]!r:.40}",

@@ -136,4 +136,4 @@ def _types(row: dict[str, str]) -> list[str]:
 
 def _release(version: str) -> tuple[int, ...]:
     """Return what releases are compared by: 2.9 is older than 2.10."""
-    return tuple(int(part) if part.isdigit() else 0 for part in version.split("."))
+    return tuple(int(part) if part.isascii() and part.isdigit() else 0 for part in version.split("."))

@@ -115,6 +115,7 @@ class OwlParser(Parser):
         known: dict[str, str] = {**_PROPERTIES, **_STRUCTURE, **(_AXIOM if config.skip_synonym_types else {})}
         self._roles = Roles(config.properties, known | dict.fromkeys(others, "linked"), config.namespaces)
         wanted = [*_AXIOM.values(), *(("relation", "some") if others else ())]
+        rdf_files(config.path, report.skip)  # counts what is left out
         said = read_subjects(config.path, self._roles, wanted)
         self._roles.check(config.path, "properties", config.properties)
         self._check_relations(said)

@@ -94,6 +94,7 @@ class SkosParser(Parser):
         self._ids: dict[str, str] = {}
         known = _PROPERTIES if config.ids is None else {**_PROPERTIES, config.ids: "id"}
         self._roles = Roles(config.properties, known, config.namespaces)
+        rdf_files(config.path, report.skip)  # counts what is left out
         said = read_subjects(config.path, self._roles)
         self._roles.check(config.path, "properties", config.properties)
         self._roles.check(config.path, "ids", [] if config.ids is None else [config.ids])

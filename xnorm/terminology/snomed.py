@@ -22,7 +22,7 @@ from xnorm.columns import Facts, clean_column, facts
 from xnorm.config import InputPath, StrictModel
 from xnorm.errors import DataError
 from xnorm.registry import did_you_mean
-from xnorm.rf2 import Ids, ReleaseFile, find_files, read_rows, rows_of, wrong_check_digit
+from xnorm.rf2 import Ids, ReleaseFile, Skip, find_files, read_rows, rows_of, wrong_check_digit
 from xnorm.rf2_history import ASSOCIATIONS, INACTIVATION, Retired, read_history
 from xnorm.rf2_names import DEFINITION, FSN, NEVER, SYNONYM, Descriptions, rank_names
 from xnorm.terminology.base import ColumnParser, SourceConfig, SourceReport
@@ -145,7 +145,7 @@ class SnomedParser(ColumnParser):
             DataError: not a release, or an extension alone; a root, a language or a language reference set that it does
                 not have; or as `find_files` and `read_rows`.
         """
-        self._report, self._files = report, self._choose()
+        self._report, self._files = report, self._choose(report.skip)
         self._check_files()
         rows = self._rows("Description", "TextDefinition")
         concepts = self._concepts(rows)
@@ -170,11 +170,11 @@ class SnomedParser(ColumnParser):
             "parents": facts("parents", id=concepts.column(children[inside]), value=concepts.column(parents[inside])),
         }
 
-    def _choose(self) -> list[ReleaseFile]:
+    def _choose(self, skip: Skip | None = None) -> list[ReleaseFile]:
         config = self.config
         kind: Literal["Full", "Snapshot"] = "Full" if config.release == "full" or config.date else "Snapshot"
         paths = [config.path, *(extension.path for extension in config.extensions)]
-        return [one for path in paths for one in find_files(path, kind, fallback=kind == "Snapshot")]
+        return [one for path in paths for one in find_files(path, kind, fallback=kind == "Snapshot", skip=skip)]
 
     def _check_files(self) -> None:
         """Refuse a release without concepts or descriptions; count what else it lacks, and say its version."""
@@ -191,6 +191,12 @@ class SnomedParser(ColumnParser):
         ):
             self._report.skip("kind of file that the release lacks", content, count=content not in found)
         editions = {one.edition: one.date for one in self._files if one.content == "Description"}
+        mixed = {one.edition for one in self._files if one.kind == "Snapshot"}
+        for one in self._files:
+            other_date = one.date != editions.get(one.edition, one.date)
+            self._report.skip("file of another date than the edition's", one.file.name, count=other_date)
+            in_place = one.kind == "Full" and one.edition in mixed
+            self._report.skip("Full file, for want of a Snapshot", one.file.name, count=in_place)
         several = len(editions) > 1
         self._report.version = ", ".join(f"{e} {d}" if several else d for e, d in editions.items()) or None
 
@@ -206,6 +212,9 @@ class SnomedParser(ColumnParser):
         """Return the concepts of the release; where it is laid over another, those that it describes, too."""
         table = self._rows("Concept")
         ids, active, module = (table.column(c).to_numpy() for c in ("id", "active", "moduleId"))
+        if self.config.date is not None and not len(ids) and not self.config.overlay:
+            problem = f"has no concept as early as {self.config.date}: it begins later"
+            raise DataError(problem, path=self.config.path, fix="give a later `date`")
         modules = self.config.modules
         wanted = np.ones(len(ids), bool) if modules is None else np.isin(module, modules)
         if self.config.overlay:
