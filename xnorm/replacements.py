@@ -129,6 +129,7 @@ class Replacements:
         ways: dict[tuple[str, ...], int] = {(): 0}
         met, found = _Met(origin, node), _Met()
         steps: list[tuple[Ints, Ints, Ints]] = []
+        lost = np.zeros(len(old), bool)
         for _ in range(MOST_STEPS):
             counts = self._first[node + 1] - self._first[node]
             edge = ranges(self._first[node], counts)
@@ -136,6 +137,7 @@ class Replacements:
             row, node = self._row[edge], self._next[edge]
             there = found.new(origin, row, row >= 0)
             steps.append((origin[there], row[there], way[there]))
+            lost[origin[(row < 0) & (node < 0)]] = True
             on = met.new(origin, node, (row < 0) & (node >= 0))
             origin, node, way = origin[on], node[on], way[on]
             if not len(origin):
@@ -149,9 +151,7 @@ class Replacements:
         # an id that only a list knows is known, too
         status[(status == 4) & (_places(old, self._nodes) >= 0)] = 3
         gone = self._why.take(pa.array(np.where((place >= 0) & ~live, place, 0), mask=(place < 0) | live))
-        named = _places(old, self._nodes)
-        elsewhere = (status == 3) & (named >= 0) & (self._first[named + 1] > self._first[named])
-        gone = pc.if_else(pa.array(elsewhere), pc.binary_join_element_wise(gone, ELSEWHERE, "; "), gone)
+        gone = pc.if_else(pa.array(lost & (status == 3)), pc.binary_join_element_wise(gone, ELSEWHERE, "; "), gone)
         return Followed(self.terminology, old, status.astype(np.int8), gone, origin, row, way, list(ways))
 
     def look_up(self, ids: Sequence[str]) -> list[NewIds]:
