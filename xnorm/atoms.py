@@ -5,7 +5,6 @@ Concepts are known here by the numbers of their CUIs, for a comparison of whole 
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -62,8 +61,8 @@ class _Named:
     concept: npt.NDArray[np.int64]
     """Place in `ids` for each of them."""
     ids: pa.Array
-    first: npt.NDArray[np.int64]
-    """What counts before ranks and marks where names compete for being preferred."""
+    first: npt.NDArray[np.int64] | None = None
+    """What counts before ranks and marks where names compete for being preferred; None: what UMLS prefers."""
 
 
 class Atoms:
@@ -96,7 +95,7 @@ class Atoms:
         current = of_type & self._pass("suppressed name", of_type, marked)
         passes = self._passing(block, current)
         if self.choice.ids is None:
-            named, xrefs = self._by_cui(block, cui, passes), self._xrefs(block, cui, current, None)
+            named, xrefs = self._by_cui(cui, passes), self._xrefs(block, cui, current, None)
         else:
             named, xrefs = self._by_code(block, cui, current, passes)
         self.there[cui[named.rows]] = True
@@ -120,12 +119,9 @@ class Atoms:
         wanted_lang = chosen(block.column("LAT"), lambda word: choice.langs(lang_code(word)))
         return passes & self._pass("name filtered out", passes, wanted_lang)
 
-    def _by_cui(self, block: pa.Table, cui: Codes, passes: Mask) -> _Named:
+    def _by_cui(self, cui: Codes, passes: Mask) -> _Named:
         distinct, concept = np.unique(cui[passes], return_inverse=True)
-        # what UMLS prefers
-        marks = (among(block.column(c), [value]) for c, value in _MARKS)
-        first = functools.reduce(np.logical_and, marks)[passes]
-        return _Named(np.flatnonzero(passes), concept, cui_ids(distinct, self.choice.cui_prefix), first * _FIRST)
+        return _Named(np.flatnonzero(passes), concept, cui_ids(distinct, self.choice.cui_prefix))
 
     def _by_code(self, block: pa.Table, cui: Codes, current: Mask, passes: Mask) -> tuple[_Named, pa.Table]:
         """Return the names of codes, and their xrefs; a row is named as often as its CUI has a code."""
@@ -184,7 +180,8 @@ class Atoms:
         """
         langs = Vocabulary().codes(atoms.column("LAT"), lang_code)
         marks = [among(atoms.column(c), [value]) for c, value in _MARKS]
-        key = named.first + self._ranks(atoms) * 8 + marks[0] * 4 + marks[1] * 2 + marks[2]
+        first = (marks[0] & marks[1] & marks[2]) * _FIRST if named.first is None else named.first
+        key = first + self._ranks(atoms) * 8 + marks[0] * 4 + marks[1] * 2 + marks[2]
         group = named.concept.astype(np.int64) * (int(langs.max(initial=0)) + 1) + langs
         order = np.lexsort((-key, group))
         best = np.zeros(len(group), bool)

@@ -155,6 +155,8 @@ def codes(column: pa.Array | pa.ChunkedArray, ids: pa.Array) -> Codes:
     """Return the place of each value (strings, or a dictionary of them) in `ids`; -1 where it has none."""
     if not pa.types.is_dictionary(column.type):
         found = pc.fill_null(pc.index_in(column, value_set=ids), -1)
+        if isinstance(found, pa.ChunkedArray):
+            return np.asarray(found.to_numpy(), np.int32)
         return np.asarray(found.to_numpy(zero_copy_only=False), np.int32)
     chunks = column.chunks if isinstance(column, pa.ChunkedArray) else [column]
     # one look at `ids` for all chunks, for that is what takes time

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import codecs
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any, NamedTuple
@@ -156,7 +157,7 @@ class _Joined:
         return given
 
 
-class _Checked:
+class _Checked(ABC):
     """A file that gives nothing which is nested too deep for the parser that reads it."""
 
     def __init__(self, path: Path, file: _Joined) -> None:
@@ -176,9 +177,9 @@ class _Checked:
         self._check(self._rest + chunk)
         return chunk
 
+    @abstractmethod
     def _check(self, data: bytes) -> None:
         """Go on with this data, of which `_rest` is to be seen again with the next."""
-        raise NotImplementedError
 
     def _too_deep(self, what: str, most: int) -> DataError:
         problem = f"{what} are nested more than {most:,} deep (in this line or a few before it)"

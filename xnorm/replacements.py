@@ -14,6 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from xnorm.columns import codes
 from xnorm.new_ids import NewIds
 from xnorm.tables import Terminology, ranges
 
@@ -221,5 +222,4 @@ def _edges(retired: pa.Table) -> pa.Table:
 
 def _places(values: pa.Array | pa.ChunkedArray, among: pa.Array) -> Ints:
     """Return where each value stands among others; -1 for what is not there."""
-    at = pc.fill_null(pc.index_in(values, value_set=among), -1)
-    return np.asarray(at.to_numpy(zero_copy_only=False) if isinstance(at, pa.Array) else at.to_numpy()).astype(np.int64)
+    return codes(values, among).astype(np.int64)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from functools import cached_property
 from pathlib import Path
 
 import pyarrow as pa
@@ -39,10 +40,6 @@ COLUMNS = {
         "RXNSTY": "RXCUI TUI STN STY ATUI CVF",
         "RXNREL": _REL.format("RX", "DIR RG"),
         "RXNCUI": "CUI1 VER_START VER_END CARDINALITY CUI2",
-        "RXNATOMARCHIVE": (
-            "RXAUI AUI STR ARCHIVE_TIMESTAMP CREATED_TIMESTAMP UPDATED_TIMESTAMP CODE IS_BRAND LAT LAST_RELEASED SAUI "
-            "VSAB RXCUI SAB TTY MERGED_TO_RXCUI"
-        ),
     }.items()
 }
 """File -> its columns, in order."""
@@ -125,20 +122,25 @@ class Release:
         )
 
     def _check_length(self, path: Path) -> None:
-        """Refuse a file that is shorter than the release says."""
+        """Refuse a file that is shorter than the release says; of one that is packed nobody says how long it is."""
+        found, size = path.stat().st_size, self._sizes.get(path.name, 0)
+        if found < size and path.suffix.lower() != ".gz":
+            raise DataError(
+                f"has {found:,} bytes where MRFILES.RRF says {size:,}: it was cut off",
+                path=path,
+                fix="unpack the release again; if it is a part on purpose, take MRFILES.RRF away",
+            )
+
+    @cached_property
+    def _sizes(self) -> dict[str, int]:
+        """Bytes of each file, as far as the release says."""
         listed = self.find("MRFILES")
-        if listed is None or path.suffix.lower() == ".gz":
-            return
-        columns, found = {"FIL": pa.string(), "BTS": pa.string()}, path.stat().st_size
-        for table in read_blocks(listed, COLUMNS["MRFILES"], columns, skip=lambda *_: None, empty_ok=True):
-            for row in table.to_pylist():
-                size = int(row["BTS"]) if row["BTS"].isdecimal() else 0
-                if row["FIL"] == path.name and found < size:
-                    raise DataError(
-                        f"has {found:,} bytes where {listed.name} says {size:,}: it was cut off",
-                        path=path,
-                        fix=f"unpack the release again; if it is a part on purpose, take {listed.name} away",
-                    )
+        if listed is None:
+            return {}
+        columns = {"FIL": pa.string(), "BTS": pa.string()}
+        tables = read_blocks(listed, COLUMNS["MRFILES"], columns, skip=lambda *_: None, empty_ok=True)
+        rows = (row for table in tables for row in table.to_pylist())
+        return {row["FIL"]: int(row["BTS"]) for row in rows if row["BTS"].isdecimal()}
 
     def version(self) -> str | None:
         """Return the name of the release, `2026AA`, where a file `release.dat` tells it."""

@@ -270,9 +270,8 @@ class UmlsParser(ColumnParser):
             there = atoms.there[cui_numbers(table.column("CUI"))]
             tables.append(table.filter(pa.array(there & among(table.column("SUPPRESS"), self.config.suppressed))))
         found = pa.concat_tables(tables)
-        by = [[name] for name in wanted] if isinstance(wanted, list) else [_words(found.column("SAB"))]
-        for vocabularies in by:
-            rows = found.filter(pa.array(among(found.column("SAB"), vocabularies)))
+        for vocabulary in wanted if isinstance(wanted, list) else [None]:
+            rows = found if vocabulary is None else found.filter(pa.array(among(found.column("SAB"), [vocabulary])))
             ids, at = atoms.ids_of(cui_numbers(rows.column("CUI")))
             texts = clean_column(rows.column("DEF")).take(pa.array(at))
             yield {"definitions": facts("definitions", id=ids, value=texts)}
@@ -328,7 +327,3 @@ class UmlsParser(ColumnParser):
 def _is_below(tree: str, other: str) -> bool:
     """Return whether one tree number is below another: after a dot, or after the letter alone."""
     return tree.startswith(other) and tree != other and (len(other) == 1 or tree[len(other)] == ".")
-
-
-def _words(column: pa.ChunkedArray) -> set[str]:
-    return {word for chunk in column.chunks for word in chunk.dictionary.to_pylist()}
