@@ -10,6 +10,7 @@ import re
 from collections import Counter, defaultdict
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from conftest import HashConfig, HashEncoder
 
@@ -19,6 +20,7 @@ from xnorm.config import CandidatesSpec, StrictModel
 from xnorm.errors import ArtifactError, ConfigError, DataError
 from xnorm.registry import find_component, list_components
 from xnorm.sources import TerminologyConfig, read_terminology
+from xnorm.tables import NAMES, Terminology
 from xnorm.text import clean, cognate, fold, fold_case
 from xnorm.types import Mention
 
@@ -115,6 +117,8 @@ def oracle_dense(mention, names):
 
 def by_concept(scores, terminology, allowed=None):
     best = defaultdict(lambda: -math.inf)
+    weights = terminology.names.column("weight").to_pylist()
+    scores = [None if score is None else score * weight for score, weight in zip(scores, weights, strict=True)]
     for name, (concept, score) in enumerate(zip(terminology.name_concept.tolist(), scores, strict=True)):
         if score is not None and (allowed is None or allowed[name]):
             best[concept] = max(best[concept], score)
@@ -156,6 +160,7 @@ def check(kind, terminology, generator, k, allowed=None):
             assert allowed is None or allowed[name]
             if kind != "ensemble":
                 own = name_scores(kind, mention, tuple(terminology.name_texts()))[name]
+                own *= terminology.names.column("weight")[name].as_py()
                 assert own == pytest.approx(wanted[concept], abs=3e-6), mention
 
 
@@ -170,6 +175,54 @@ def test_ensemble_is_what_brute_force_says(terminology):
     generator = make(terminology, **{**CONFIGS["ensemble"], "depth": 12})
     check("ensemble", terminology, generator, 12)
     check("ensemble", terminology, generator, 2)
+
+
+# --- weights: the same brute force, times the weight of each name ------------------------------------------------
+
+
+def weighted(terminology, weights):
+    """Return a terminology with a weight for each name."""
+    at = NAMES.get_field_index("weight")
+    names = terminology.names.set_column(at, NAMES.field(at), pa.array(weights, pa.float32()))
+    return Terminology(terminology.concepts, names, terminology.retired)
+
+
+@pytest.mark.parametrize("kind", CONFIGS)
+@pytest.mark.parametrize("seed", range(3))
+def test_weights_are_what_brute_force_says(kind, seed, terminology):
+    rng = np.random.default_rng(seed)
+    n = terminology.n_names
+    some = [rng.uniform(0.01, 1, n), np.where(rng.random(n) < 0.3, 0.9, 1), np.full(n, 0.5)][seed]
+    own = weighted(terminology, some)
+    more = {"depth": 12} if kind == "ensemble" else {}
+    generator = make(own, **{**CONFIGS[kind], **more})
+    for k in (1, 3, 12):
+        check(kind, own, generator, k)
+    for allowed in masks(own, seed):
+        check(kind, own, generator.restrict(Allowed(own, allowed)), 3, allowed)
+
+
+@pytest.mark.parametrize("kind", CONFIGS)
+def test_weights_reach_given_concepts_and_saved_indexes(kind, terminology, tmp_path):
+    own = weighted(terminology, np.random.default_rng(5).uniform(0.3, 1, terminology.n_names))
+    generator = make(own, **CONFIGS[kind])
+    generator.save(tmp_path)
+    mentions = [Mention(m) for m in MENTIONS]
+    everything = np.tile(np.arange(len(own), dtype=np.int32), (len(MENTIONS), 1))
+    for same in (generator, type(generator).load(generator.config, own, tmp_path)):
+        scores, _ = same.score(mentions, everything)
+        for row, mention in enumerate(MENTIONS):
+            wanted = oracle(kind, mention, own)
+            for concept, score in enumerate(scores[row].tolist()):
+                assert score == pytest.approx(wanted.get(concept, 0.0), abs=3e-6), (mention, concept)
+
+
+def test_training_mentions_have_no_weight(terminology, tmp_path):
+    path = tmp_path / "pairs.tsv"
+    path.write_text("text\tconcept_id\npump failure\tT:001\n", encoding="utf-8")
+    own = weighted(terminology, np.full(terminology.n_names, 0.5))
+    found = make(own, type="exact", path=str(path)).generate([Mention("pump failure"), Mention("headache")], 1)
+    assert found.scores[:, 0].tolist() == pytest.approx([1.0, 0.495])
 
 
 # --- filters: the same brute force, over the allowed names alone -------------------------------------------------

@@ -127,7 +127,7 @@ def by_hand(config: TerminologyConfig, given: list[list[RawConcept]]) -> dict[st
             )
             for i in kept
         ],
-        "names": [(row, *name) for row, i in enumerate(kept) for name in concepts[i]["names"]],
+        "names": [(row, *name, 1.0) for row, i in enumerate(kept) for name in concepts[i]["names"]],
         "retired": [(i, *retired[i]) for i in sorted(retired, key=str.encode) if i not in concepts],
     }
 

@@ -230,7 +230,7 @@ def test_scope_type_and_source_filters(source):
     [
         (
             {"scopes": ["exat"]},
-            "terminology.filters.scopes: unknown 'exat'; known: preferred, exact, narrow, broad, related",
+            "terminology.filters.scopes: unknown 'exat'; known: preferred, exact, narrow, broad, related, alias",
         ),
         ({"sources": ["zoo"]}, "terminology.filters.sources: unknown 'zoo'; known: pets"),
         ({"lang": ["de"]}, "test: filters: unknown key 'lang'; did you mean 'langs'?"),

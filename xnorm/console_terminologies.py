@@ -64,9 +64,13 @@ def _names(names: Sequence[Data]) -> list[tuple[str, str]]:
     langs = list(dict.fromkeys(name["lang"] for name in names))
     order = sorted(names, key=lambda n: (langs.index(n["lang"]), SCOPES.index(n["scope"])))
     return [
-        (f"{lang} {scope}", _some([n["name"] for n in group], "; "))
+        (f"{lang} {scope}", _some([_with_weight(name) for name in group], "; "))
         for (lang, scope), group in groupby(order, key=lambda n: (n["lang"], n["scope"]))
     ]
+
+
+def _with_weight(name: Data) -> str:
+    return f"{name['name']} (x {name['weight']:g})" if "weight" in name else str(name["name"])
 
 
 def _some(texts: Sequence[str], between: str = ", ") -> str:

@@ -28,7 +28,7 @@ from xnorm.tally import as_plain
 from xnorm.terminology.base import MERGED
 from xnorm.uniting import decoded_tags, ranks, unite
 
-__all__ = ["MergeConfig", "MergeReport", "merge_equivalent"]
+__all__ = ["MergeConfig", "MergeReport", "living_rows", "merge_equivalent"]
 
 EXAMPLES = 10
 """Conflicts of a kind that are told of."""
@@ -147,29 +147,15 @@ class _Work:
         """Return linked rows, smaller one first, of shape (pairs, 2)."""
         found = [np.empty((0, 2), np.int64)]
         if self.settings.direct:
-            found.append(np.stack([owner, self._rows(xrefs)], axis=1))
+            found.append(np.stack([owner, living_rows(self.terminology, xrefs)], axis=1))
         for config in self.settings.mappings:
             assert isinstance(config, MappingConfig)
             rows = read_mapping(config).rows
-            found.append(np.stack([self._rows(rows.column(c)) for c in ("source", "target")], axis=1))
+            ends = (living_rows(self.terminology, rows.column(c)) for c in ("source", "target"))
+            found.append(np.stack([*ends], axis=1))
         pairs = self._pairs(np.concatenate(found))
         self.report.direct_links = len(pairs)
         return pairs
-
-    def _rows(self, ids: pa.Array | pa.ChunkedArray) -> _Rows:
-        """Return the row of each id, or of the concept that it has become part of; -1 for none."""
-        retired = self.terminology.retired
-        old = retired.filter(
-            pc.and_(
-                pc.equal(retired.column("reason"), MERGED),
-                pc.equal(pc.list_value_length(retired.column("replaced_by")), 1),
-            )
-        )
-        replaced = self.terminology.rows(as_array(pc.list_flatten(old.column("replaced_by"))))
-        known = pa.concat_arrays([as_array(self.terminology.concepts.column("id")), as_array(old.column("id"))])
-        row_of = np.concatenate([np.arange(self.n), replaced, [-1]])
-        found = pc.fill_null(pc.index_in(ids, value_set=known), -1)
-        return np.asarray(row_of[found.to_numpy() if isinstance(found, pa.ChunkedArray) else _numpy(found)], np.int64)
 
     def _pairs(self, pairs: _Rows) -> _Rows:
         """Return distinct pairs of concepts of different sources, sorted."""
@@ -261,6 +247,22 @@ class _Work:
 
     def _tell(self, kind: str, case: str) -> None:
         self.report.examples.setdefault(kind, []).append(case)
+
+
+def living_rows(terminology: Terminology, ids: pa.Array | pa.ChunkedArray) -> _Rows:
+    """Return the row of each id, or of the concept that it has become part of; -1 for none."""
+    retired = terminology.retired
+    old = retired.filter(
+        pc.and_(
+            pc.equal(retired.column("reason"), MERGED),
+            pc.equal(pc.list_value_length(retired.column("replaced_by")), 1),
+        )
+    )
+    replaced = terminology.rows(as_array(pc.list_flatten(old.column("replaced_by"))))
+    known = pa.concat_arrays([as_array(terminology.concepts.column("id")), as_array(old.column("id"))])
+    row_of = np.concatenate([np.arange(len(terminology)), replaced, [-1]])
+    found = pc.fill_null(pc.index_in(ids, value_set=known), -1)
+    return np.asarray(row_of[found.to_numpy() if isinstance(found, pa.ChunkedArray) else _numpy(found)], np.int64)
 
 
 def _expanded(key: _Rows, holder: _Rows) -> _Rows:

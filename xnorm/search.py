@@ -26,7 +26,7 @@ from xnorm.replacements import Replacements
 from xnorm.restriction import Restrictions
 from xnorm.tables import Terminology
 from xnorm.text import clean, encodable, fold, unspaced_letters, without_accents
-from xnorm.types import SCOPES
+from xnorm.types import SCOPES, Name
 
 __all__ = ["Found", "Hit", "RetiredId", "as_data", "search"]
 
@@ -324,19 +324,24 @@ def as_data(terminology: Terminology, text: str, found: Found) -> dict[str, Any]
     rows = [hit.row for hit in found.hits]
     concepts = _described(terminology, rows)
     at = [hit.name for hit in found.hits if hit.name is not None]
-    columns = {"name": "text", "lang": "lang", "scope": "scope", "source": "source"}
-    values = {key: iter(terminology.take("names", column, at)) for key, column in columns.items()}
+    names = iter([_name_as_data(name) for name in terminology.names_at(at)])
     hits = [
         {
             "id": concept["id"],
             "name": concept["name"],
             "reason": hit.reason,
-            "matched": None if hit.name is None else {key: next(column) for key, column in values.items()},
+            "matched": None if hit.name is None else next(names),
         }
         for hit, concept in zip(found.hits, concepts, strict=True)
     ]
     retired = [asdict(old) for old in found.retired]
     return {"text": encodable(text), "total": found.total, "retired": retired, "hits": hits, "concepts": concepts}
+
+
+def _name_as_data(name: Name) -> dict[str, Any]:
+    """Return a name with all that is known of it; a weight only where it is not 1."""
+    about: dict[str, Any] = {"name": name.text, "lang": name.lang, "scope": name.scope, "source": name.source}
+    return about if name.weight == 1 else {**about, "weight": name.weight}
 
 
 def _described(terminology: Terminology, rows: Sequence[int]) -> list[dict[str, Any]]:
@@ -353,7 +358,7 @@ def _described(terminology: Terminology, rows: Sequence[int]) -> list[dict[str, 
         {
             "id": concept.id,
             "name": concept.name,
-            "names": [{"name": n.text, "lang": n.lang, "scope": n.scope, "source": n.source} for n in concept.names],
+            "names": [_name_as_data(name) for name in concept.names],
             "types": list(concept.types),
             "parents": [{"id": parent, "name": names.get(parent)} for parent in concept.parents],
             "children": children.get(concept.id, 0),

@@ -272,7 +272,8 @@ class Settler:
     def _table(self, names: Names, row: Codes) -> pa.Table:
         scope = pa.DictionaryArray.from_arrays(pa.array(names.scope.astype(np.int32)), pa.array(SCOPES, pa.string()))
         lang, source = self.words.langs.column(names.lang), self.words.sources.column(names.source)
-        columns = (pa.array(row), names.text, lang, scope, source)
+        weight = pa.repeat(pa.scalar(1, pa.float32()), len(row))
+        columns = (pa.array(row), names.text, lang, scope, source, weight)
         return pa.table(dict(zip(NAMES.names, columns, strict=True)), NAMES)
 
     def _concepts(self, rows: Codes, shown: pa.ChunkedArray, starts: npt.NDArray[np.int64]) -> pa.Table:

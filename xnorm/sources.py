@@ -7,9 +7,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from pydantic import Field
+
+from xnorm.aliases.base import AliasConfig, AliasMaker, AliasReport
 from xnorm.artifact import sha256_file
 from xnorm.columns import Facts
-from xnorm.config import SourceSpec, StrictModel
+from xnorm.config import AliasSpec, SourceSpec, StrictModel
+from xnorm.enriching import add_aliases
 from xnorm.errors import ConfigError, DataError
 from xnorm.homonyms import qualify_homonyms
 from xnorm.joining import Joiner
@@ -35,8 +39,17 @@ class TerminologyConfig(StrictModel):
     """Filters over all sources."""
     merge: MergeConfig | None = None
     """Make one of concepts of different sources that are the same; default: ids alone say what is one concept."""
+    aliases: list[AliasSpec] = Field(default_factory=list)
+    """Further names of the concepts, that no source gives them: makers of `xnorm.aliases`, one after the other. They
+    work on the merged concepts."""
     homonyms: Literal["keep", "qualify"] = "keep"
     """Whether concepts that are called the same get a name with a qualifier: `Cold (disease)`, `Cold (sensation)`."""
+
+    @property
+    def every_source(self) -> list[SourceConfig]:
+        """The sources, and those that aliases are from."""
+        foreign = (source for maker in self.aliases for source in getattr(maker, "sources", ()))
+        return [source for source in (*self.sources, *foreign) if isinstance(source, SourceConfig)]
 
 
 @dataclass(slots=True)
@@ -60,7 +73,9 @@ class Report:
     merge: MergeReport | None = None
     """What `merge` made one, and what it did not."""
     files: dict[str, dict[str, int | str]] = field(default_factory=dict)
-    """Size and checksum by path of the mappings by which it did."""
+    """Size and checksum by path of the mappings by which it did, and of the files that aliases are from."""
+    aliases: list[AliasReport] = field(default_factory=list)
+    """What each maker of aliases added, and left out."""
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
@@ -101,12 +116,35 @@ def read_terminology(config: TerminologyConfig) -> tuple[Terminology, Report]:
     if config.merge is not None:
         labels = [counts.source for counts in report.sources]
         terminology, report.merge = merge_equivalent(terminology, config.merge, labels)
-        report.files = _about_files(m.path for m in config.merge.mappings if isinstance(m, MappingConfig))
+        report.files |= _about_files(m.path for m in config.merge.mappings if isinstance(m, MappingConfig))
+    if config.aliases:
+        terminology = _with_aliases(terminology, config, report)
     if config.homonyms == "qualify":
         terminology = qualify_homonyms(terminology)
     report.concepts, report.names = len(terminology), terminology.n_names
     report.retired = terminology.retired.num_rows
     return terminology, report
+
+
+def _with_aliases(terminology: Terminology, config: TerminologyConfig, report: Report) -> Terminology:
+    """Return the terminology with aliases; the files that they are from are noted."""
+
+    def read(sources: Sequence[SourceConfig], filters: Filters) -> Terminology:
+        found, about = read_terminology(TerminologyConfig(sources=[*sources], filters=filters))
+        report.files |= about.files
+        for source in about.sources:
+            report.files |= source.files
+            if source.bytes is not None and source.sha256 is not None:
+                report.files[source.path] = {"bytes": source.bytes, "sha256": source.sha256}
+        return found
+
+    makers: list[AliasMaker] = []
+    for spec in config.aliases:
+        assert isinstance(spec, AliasConfig)
+        makers.append(find_component("aliases", spec.type)(spec))
+    terminology, report.aliases = add_aliases(terminology, makers, read, config.filters.langs)
+    report.files |= _about_files(path for maker in makers for path in maker.paths())
+    return terminology
 
 
 def _mapped(batches: Iterator[Facts], source: SourceConfig, counts: SourceReport) -> Iterator[Facts]:

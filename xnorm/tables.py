@@ -1,7 +1,7 @@
 """A terminology as three memory-mapped Arrow tables.
 
 concepts   id, name, types, xrefs, parents, definition, source, first_name     one row a concept, sorted by id
-names      concept, text, lang, scope, source                                  sorted by concept, source order within
+names      concept, text, lang, scope, source, weight                          sorted by concept, source order within
 retired    id, replaced_by, name, reason                                       sorted by id
 
 Concept rows are sorted by id, so the smaller row is the smaller id: that is how ties are broken everywhere.
@@ -42,9 +42,20 @@ CONCEPTS = pa.schema(
         "first_name": pa.int64(),
     }
 )
-NAMES = pa.schema({"concept": pa.int32(), "text": pa.large_string(), "lang": _TAG, "scope": _TAG, "source": _TAG})
+NAMES = pa.schema(
+    {
+        "concept": pa.int32(),
+        "text": pa.large_string(),
+        "lang": _TAG,
+        "scope": _TAG,
+        "source": _TAG,
+        "weight": pa.float32(),
+    }
+)
 RETIRED = pa.schema({"id": pa.string(), "replaced_by": _TAGS, "name": pa.large_string(), "reason": pa.string()})
 _TABLES = {"concepts": CONCEPTS, "names": NAMES, "retired": RETIRED}
+_WITHOUT_WEIGHTS = NAMES.remove(NAMES.get_field_index("weight"))
+"""Names as earlier releases wrote them."""
 
 
 def ranges(starts: npt.NDArray[np.int64], counts: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
@@ -65,7 +76,7 @@ class Terminology:
 
     def __init__(self, concepts: pa.Table, names: pa.Table, retired: pa.Table) -> None:
         self.concepts = concepts.combine_chunks()
-        self.names = names.combine_chunks()
+        self.names = _with_weights(names).combine_chunks()
         self.retired = retired.combine_chunks()
 
     @classmethod
@@ -73,7 +84,7 @@ class Terminology:
         """Map the tables of a folder into memory.
 
         Raises:
-            ArtifactError: a table is missing, unreadable or has other columns.
+            ArtifactError: a table is missing, unreadable, has other columns, or weights that are none.
         """
         tables = {}
         for name, schema in _TABLES.items():
@@ -82,9 +93,13 @@ class Terminology:
                     tables[name] = pa.ipc.open_file(source).read_all()
             except (OSError, pa.ArrowInvalid) as e:
                 raise ArtifactError(f"{folder / name}.arrow: cannot be read: {e}") from e
-            if tables[name].schema != schema:
+            if tables[name].schema != schema and not (name == "names" and tables[name].schema == _WITHOUT_WEIGHTS):
                 raise ArtifactError(f"{folder / name}.arrow: has other columns than this xnorm writes")
-        return cls(**tables)
+        terminology = cls(**tables)
+        weights = terminology.name_weights
+        if weights is not None and not ((weights > 0) & (weights <= 1)).all():
+            raise ArtifactError(f"{folder / 'names'}.arrow: has weights that are not above 0 and at most 1")
+        return terminology
 
     def save(self, folder: Path) -> None:
         """Write the tables into an existing folder as Arrow IPC files."""
@@ -103,10 +118,13 @@ class Terminology:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 over the contents of the tables: equal for equal terminologies, whatever file they came from."""
+        """SHA-256 over the contents of the tables: equal for equal terminologies, whatever file they came from. Weights
+        that are all 1 do not count, so that a folder without them is the same terminology."""
         digest = hashlib.sha256()
         for name in _TABLES:
-            for column in getattr(self, name).columns:
+            table: pa.Table = getattr(self, name)
+            columns = [c for c in table.column_names if c != "weight" or self.name_weights is not None]
+            for column in map(table.column, columns):
                 _hash_array(digest, column.combine_chunks() if column.num_chunks != 1 else column.chunk(0))
         return digest.hexdigest()
 
@@ -121,6 +139,13 @@ class Terminology:
         """Shape (names,): the concept row of each name row."""
         rows: npt.NDArray[np.int32] = self.names.column("concept").to_numpy()
         return rows
+
+    @cached_property
+    def name_weights(self) -> npt.NDArray[np.float32] | None:
+        """Shape (names,): what generators multiply the score of each name by, above 0 and at most 1; None if all are
+        1."""
+        weights: npt.NDArray[np.float32] = self.names.column("weight").to_numpy()
+        return None if (weights == 1).all() else weights
 
     @cached_property
     def _ids(self) -> pa.Array:
@@ -164,10 +189,15 @@ class Terminology:
             raise KeyError(concept)
         fields: dict[str, Any] = {name: self.concepts.column(name)[row].as_py() for name in CONCEPTS.names}
         start, end = fields.pop("first_name"), int(self.first_name[row + 1])
-        names = self.names.slice(start, end - start).drop_columns("concept").to_pylist()
+        names = self.names_at(np.arange(start, end))
         for column in ("types", "xrefs", "parents"):
             fields[column] = tuple(fields[column] or ())
-        return Concept(names=tuple(Name(**n) for n in names), **fields)
+        return Concept(names=tuple(names), **fields)
+
+    def names_at(self, rows: Sequence[int] | npt.NDArray[Any]) -> list[Name]:
+        """Return the names of many name rows."""
+        names = self.names.take(pa.array(rows, pa.int64())).drop_columns("concept").to_pylist()
+        return [Name(**{**name, "weight": round(name["weight"], 6)}) for name in names]
 
     def name_texts(self) -> list[str]:
         """Return the text of every name, in row order."""
@@ -199,6 +229,16 @@ class _Column(Sequence[bytes]):
 
     def __getitem__(self, at: Any) -> Any:
         return self.array[at].as_py().encode()
+
+
+def _with_weights(names: pa.Table) -> pa.Table:
+    """Return names with a weight each: 1 where none is given."""
+    if "weight" not in names.column_names:
+        return names.append_column(NAMES.field("weight"), pa.repeat(pa.scalar(1, pa.float32()), len(names)))
+    if not names.column("weight").null_count:
+        return names
+    at = names.schema.get_field_index("weight")
+    return names.set_column(at, NAMES.field(at), pc.fill_null(names.column("weight"), 1.0))
 
 
 def _hash_array(digest: Any, array: pa.Array) -> None:

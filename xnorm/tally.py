@@ -7,9 +7,10 @@ from collections.abc import Iterable
 from dataclasses import fields, is_dataclass
 from typing import Any
 
-__all__ = ["Tally", "as_plain"]
+__all__ = ["EXAMPLES", "Tally", "as_plain"]
 
 EXAMPLES = 3
+"""Places of a reason that are kept."""
 
 
 class Tally:

@@ -12,8 +12,9 @@ from typing import overload
 
 __all__ = ["SCOPES", "Candidate", "Concept", "Document", "MemberScore", "Mention", "Name", "Ranking"]
 
-SCOPES = ("preferred", "exact", "narrow", "broad", "related")
-"""How a name relates to its concept; the order is the order of trust."""
+SCOPES = ("preferred", "exact", "narrow", "broad", "related", "alias")
+"""How a name relates to its concept; the order is the order of trust. An alias is a name that no source of the
+terminology gives to the concept: `xnorm.aliases` added it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,8 @@ class Name:
     lang: str
     scope: str
     source: str
+    weight: float = 1.0
+    """What generators multiply the name's score by; less than 1 for a name that is trusted less."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,7 +48,7 @@ class ExactGenerator(CandidateGenerator):
     """Finds the concepts that have the mention itself as a name.
 
     The score says how equal: 1.0 as written, 0.99 but for case and Unicode form, 0.97 but for accents, spelling
-    variants and punctuation, 0.95 but for word order. Anything else scores 0.
+    variants and punctuation, 0.95 but for word order; times the weight of the name. Anything else scores 0.
     """
 
     config_class: ClassVar[type[GeneratorConfig]] = ExactConfig
@@ -58,6 +58,9 @@ class ExactGenerator(CandidateGenerator):
         self.config = config
         self.terminology = terminology
         self._arrays = arrays
+        weights = terminology.name_weights
+        # a training mention is no name: -1, which is the last
+        self._weights = None if weights is None else np.append(weights, np.float32(1))
 
     @classmethod
     def build(
@@ -134,6 +137,8 @@ class ExactGenerator(CandidateGenerator):
             within = np.arange(len(mention)) - np.repeat(np.cumsum(counts) - counts, counts)
             entry = order[np.repeat(start, counts) + within]
             scores = np.float32(worth) - np.float32(0.01) * (1 - self._arrays["shares"][entry])
+            if self._weights is not None:
+                scores = scores * self._weights[self._arrays["names"][entry]]
             parts.append((mention, entry, scores.astype(np.float32)))
         mention, entry, scores = (np.concatenate(column) for column in zip(*parts, strict=True))
         concepts, names = self._arrays["concepts"][entry], self._arrays["names"][entry]

@@ -67,7 +67,7 @@ class TfidfConfig(GeneratorConfig):
 class TfidfGenerator(CandidateGenerator):
     """Weight of an n-gram: (1 + ln tf) * (1 + ln((1 + N) / (1 + df))), rows scaled to unit length (L2): scikit-learn's
     `TfidfVectorizer(sublinear_tf=True)`. Every n-gram counts, however rare; n-grams that no name has are left out of
-    the mention's length."""
+    the mention's length. The score is the cosine, times the weight of the name."""
 
     config_class: ClassVar[type[GeneratorConfig]] = TfidfConfig
     config: TfidfConfig
@@ -85,8 +85,9 @@ class TfidfGenerator(CandidateGenerator):
         self._vocabulary = vocabulary
         self._idf = idf
         self._names = names
-        self._by_ngram = names.T.tocsr()
-        """Its columns are all names, or the few that filters allow."""
+        self._weights = terminology.name_weights
+        self._by_ngram = self._transposed(np.arange(terminology.n_names))
+        """Its columns are all names, or the few that filters allow; each times the weight of its name."""
 
     @classmethod
     def build(
@@ -151,8 +152,16 @@ class TfidfGenerator(CandidateGenerator):
         part = copy(self)
         part._allowed = allowed
         if allowed.few:
-            part._by_ngram = self._names[allowed.rows].T.tocsr()
+            part._by_ngram = self._transposed(allowed.rows)
         return part
+
+    def _transposed(self, rows: npt.NDArray[Any]) -> sp.csr_matrix:
+        """Return the rows of some names as columns, each times the weight of its name."""
+        whole = len(rows) == self._names.shape[0]
+        columns = (self._names if whole else self._names[rows]).T.tocsr()
+        if self._weights is not None:
+            columns.data *= self._weights[rows][columns.indices]
+        return columns
 
     def nearest(self, queries: tuple[list[str], sp.csr_matrix], k: int) -> Candidates:
         texts, vectors = queries
@@ -199,19 +208,21 @@ class TfidfGenerator(CandidateGenerator):
     def _lower_lookalikes(
         self, texts: Sequence[str], mention: npt.NDArray[np.int64], names: npt.NDArray[Any], scores: Scores
     ) -> Scores:
-        """Give names that share all n-grams with the mention but are written otherwise a score just below 1.
+        """Give names that share all n-grams with the mention but are written otherwise a score just below 1, or just
+        below their weight.
 
         Args:
             mention: shape (rows,), the position of each row's text in `texts`.
             names: shape (rows,), name rows.
-            scores: shape (rows,).
+            scores: shape (rows,), cosines times weights.
         """
-        scores = np.minimum(scores, np.float32(1))
-        alike = np.flatnonzero(scores > ALIKE)
+        highest = np.float32(1) if self._weights is None else self._weights[names]
+        scores = np.minimum(scores, highest)
+        alike = np.flatnonzero(scores > np.float32(ALIKE) * highest)
         written = self.terminology.take("names", "text", names[alike])
         for at, text, name in zip(alike.tolist(), mention[alike].tolist(), written, strict=True):
             if fold_case(name) != fold_case(texts[text]):
-                scores[at] = ALIKE
+                scores[at] = ALIKE * (1 if self._weights is None else self._weights[names[at]])
         return np.asarray(scores)
 
     def rate(self, queries: tuple[list[str], sp.csr_matrix], concepts: Rows) -> tuple[Scores, Rows]:
@@ -222,6 +233,8 @@ class TfidfGenerator(CandidateGenerator):
             for part in _parts(len(names), PAIRS):
                 products = vectors[mention[part]].multiply(self._names[names[part]])
                 scores[part] = np.asarray(products.sum(axis=1)).ravel()
+            if self._weights is not None:
+                scores *= self._weights[names]
             return self._lower_lookalikes(texts, mention, names, scores)
 
         scores, winners = score_by_names(concepts, self.terminology.first_name, pairs, self._allowed)
