@@ -1,0 +1,1 @@
+"""Texts to texts in another language: one translator a file."""
