@@ -323,6 +323,51 @@ def test_xmen_refuses_an_extra_candidate_and_its_own_bad_arguments():
         xmen_loss(*batch(), smoothing=1)
 
 
+# weights
+
+
+def weighted_mean(loss, logits, gold, prior, valid, weights, **settings):
+    """The loss of each mention alone, those without a target aside, times its weight, over their number."""
+    found = []
+    for i, w in enumerate(weights.tolist()):
+        row = slice(i, i + 1)
+        if gold[row].any() or loss is xmen_loss:
+            found.append(w * float(loss(logits[row], gold[row], prior[row], valid[row], **settings)))
+    return sum(found) / len(found)
+
+
+@pytest.mark.parametrize("nil", [False, True])
+@pytest.mark.parametrize("loss", [*REGULARIZERS, "xmen"])
+def test_weights_against_losses_one_by_one(loss, nil):
+    function, settings = (xmen_loss, {}) if loss == "xmen" else (listwise_loss, {"regularizer": loss})
+    given = batch(nil=nil and loss != "xmen", seed=4)
+    weights = torch.rand(6, generator=torch.Generator().manual_seed(1), dtype=torch.float64) + 0.1
+    found = float(function(*given, strength=0.4, weights=weights, **settings))
+    assert found == pytest.approx(weighted_mean(function, *given, weights, strength=0.4, **settings), abs=1e-12)
+    plain = float(function(*given, strength=0.4, **settings))
+    assert abs(found - plain) > 1e-3
+    ones = torch.ones(6, dtype=torch.float64)
+    assert float(function(*given, strength=0.4, weights=ones, **settings)) == plain
+    # half of all weights is half of the loss; 16 bits of weights do no harm
+    assert float(function(*given, strength=0.4, weights=ones.half() / 2, **settings)) == pytest.approx(plain / 2)
+
+
+def test_two_mentions_of_half_a_weight_are_one():
+    logits, gold, prior, valid = (x[[0, 2]] for x in batch())
+    one = listwise_loss(logits, gold, prior, valid, regularizer="mse")
+    twice = [torch.cat([x[:1], x]) for x in (logits, gold, prior, valid)]
+    # of mean 1, as the training has them: (1/2, 1/2, 1) of sum 2, and three mentions
+    weights = torch.tensor([0.5, 0.5, 1.0]) * 3 / 2
+    assert float(listwise_loss(*twice, regularizer="mse", weights=weights)) == pytest.approx(float(one), abs=1e-7)
+
+
+def test_weights_of_another_number_are_refused():
+    with pytest.raises(ConfigError, match=r"weights have shape \(5,\); expected \(6,\)"):
+        listwise_loss(*batch(), weights=torch.ones(5))
+    with pytest.raises(ConfigError, match=r"weights have shape \(6, 1\)"):
+        xmen_loss(*batch(), weights=torch.ones(6, 1))
+
+
 # the module that trains
 
 
@@ -362,9 +407,9 @@ def make(cross_encoder):
     return make
 
 
-def gradients(loss, factor=1.0):
+def gradients(loss, factor=1.0, weights=()):
     loss.model.zero_grad()
-    value = loss(INPUTS, [torch.tensor(row) for row in LABELS])
+    value = loss([*INPUTS, *weights], [torch.tensor(row) for row in LABELS])
     (value * factor).backward()
     return float(value.detach()), {name: p.grad.clone() for name, p in loss.model.named_parameters()}
 
@@ -398,6 +443,59 @@ def test_gradients_of_chunks_are_those_of_one_pass(make, regularizer, size):
     _, scaled = gradients(make(mini_batch_size=size, **settings), factor=0.25)
     for name, slope in scaled.items():
         torch.testing.assert_close(slope, expected[name] / 4, rtol=1e-9, atol=1e-9)
+
+
+WEIGHTS = [0.3, 1.0, 2.0, 0.3, 0.7]
+
+
+@pytest.mark.parametrize("regularizer", ["none", "kl"])
+def test_weighted_gradients_are_those_of_mentions_one_by_one(make, regularizer):
+    loss = make(regularizer=regularizer, strength=0.3, mini_batch_size=4)
+    value, slopes = gradients(loss, weights=[WEIGHTS])
+    expected, sums = 0.0, {name: torch.zeros_like(slope) for name, slope in slopes.items()}
+    for i, weight in enumerate(WEIGHTS[:4]):  # the last mention has no target
+        loss.model.zero_grad()
+        own = loss([column[i : i + 1] for column in INPUTS], [torch.tensor(LABELS[i])])
+        (own * weight / 4).backward()
+        expected += float(own.detach()) * weight / 4
+        for name, p in loss.model.named_parameters():
+            sums[name] += p.grad
+    assert value == pytest.approx(expected, abs=1e-7)  # weights are of 32 bits
+    for name, slope in slopes.items():
+        torch.testing.assert_close(slope, sums[name], rtol=1e-6, atol=1e-7)
+    # one pass, and a tensor in place of a list
+    whole, others = gradients(
+        make(regularizer=regularizer, strength=0.3, mini_batch_size=64), weights=[torch.tensor(WEIGHTS)]
+    )
+    assert whole == pytest.approx(value, abs=1e-9)
+    for name, slope in slopes.items():
+        torch.testing.assert_close(slope, others[name], rtol=1e-9, atol=1e-9)
+    # weights of 1 are none
+    assert gradients(loss, weights=[[1.0] * 5])[0] == gradients(loss)[0]
+
+
+def test_weights_of_the_loss_of_xmen(make):
+    rows = [[MENTIONS[0], MENTIONS[2]], [TEXTS[0][:4], ["heart", "foot"]], [SCORES[0], [0.4, 0.2]]]
+    labels = [LABELS[0][:4], [0, 1]]
+    loss = make(regularizer="xmen", strength=0.2, mini_batch_size=3)
+    one, other = (float(loss([column[i : i + 1] for column in rows], labels[i : i + 1]).detach()) for i in range(2))
+    found = float(loss([*rows, [0.5, 2.0]], labels).detach())
+    assert found == pytest.approx((0.5 * one + 2 * other) / 2, abs=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        ([1, 1, 0, 1, 1], r"mention '糖尿病' has the weight 0; expected one above 0"),
+        ([1, -1, 1, 1, 1], r"mention 'mal de tête' has the weight -1"),
+        ([1, 1, 1, math.nan, 1], r"mention 'a' has the weight nan"),
+        ([math.inf, 1, 1, 1, 1], r"mention 'heart failure' has the weight inf"),
+        ([1, 1], r"\(2,\) weights of 5 mentions; expected one each"),
+    ],
+)
+def test_weights_that_make_no_sense(make, weights, message):
+    with pytest.raises(DataError, match=message):
+        make()([*INPUTS, weights], LABELS)
 
 
 def test_dropout_is_the_same_in_both_passes(make):

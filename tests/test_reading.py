@@ -123,7 +123,7 @@ def test_unknown_endings_are_refused(tmp_path, name, start):
         reader_for(path)
     assert str(caught.value) == (
         f"{path}: {start}.ann, .csv, .jsonl, .ndjson, .parquet, .pubtator, .tsv, .txt; or name the format: "
-        "bigbio, brat, jsonl, names, pubtator, table, text"
+        "bigbio, brat, jsonl, names, pubtator, synthetic, table, text"
     )
 
 

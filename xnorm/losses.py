@@ -11,7 +11,10 @@ For one mention with k candidates, let z be the logits of the cross-encoder, s t
     kl      R = Σ_i p_i log(p_i / softmax(z)_i) with p = softmax(s / temperature): only differences of z are pulled
 
 A candidate NIL is one more entry at the end: it stands in the softmax, but has no prior and no part in R, where kl
-takes the softmax over the candidates alone. A batch counts as the mean over its mentions that have a target.
+takes the softmax over the candidates alone. A batch counts as the mean over its mentions that have a target; with
+weights w of mentions as Σ_j w_j L_j / n over these n mentions. The sum is not divided by that of the weights of the
+batch, for then a mention would count the more the less its neighbours do, and in batches of one all alike; weights
+whose mean over the training is 1 make Σ_j w_j L_j / Σ_j w_j of the whole.
 
 The norm of l2 has a slope of 1 wherever z is, while the cross-entropy at z = s pulls with ||softmax(s) - y||, less
 than 1 for priors that are close together. From that strength on (`critical_strength`), z = s is the optimum: nothing
@@ -72,6 +75,7 @@ def listwise_loss(
     regularizer: Regularizer = "none",
     strength: float = 1.0,
     temperature: float = 0.1,
+    weights: Tensor | None = None,
 ) -> Tensor:
     """Return the mean loss of the mentions that have a target, 0 where none has; formulas are at the module's head.
 
@@ -84,6 +88,7 @@ def listwise_loss(
         strength: its factor.
         temperature: of kl. Cosines of candidates lie within some tenths of each other: at 1 their softmax is nearly
             uniform, so that kl would pull to no order at all; at 0.1 a lead of 0.1 is a factor of e.
+        weights: shape (n,), what the loss of each mention, R and all, is multiplied by; default: 1.
 
     Returns:
         Scalar, in float32 also for logits of 16 bits.
@@ -97,7 +102,7 @@ def listwise_loss(
     losses = -(y / count.clamp(min=1) * _log_softmax(z, valid)).sum(dim=1)
     if regularizer != "none":
         losses = losses + strength * _regularization(regularizer, z, s, ranked, temperature)
-    return _mean(losses, count[:, 0] > 0)
+    return _mean(losses, count[:, 0] > 0, weights)
 
 
 def xmen_loss(
@@ -108,6 +113,7 @@ def xmen_loss(
     *,
     strength: float = 1.0,
     smoothing: float = 0.0,
+    weights: Tensor | None = None,
 ) -> Tensor:
     """Return the loss of xMEN 1.0.8, for comparison: l2, and y' = (1 - smoothing) y + smoothing / k.
 
@@ -123,7 +129,7 @@ def xmen_loss(
     size = valid.sum(dim=1, keepdim=True)
     target = (1 - smoothing) * y + smoothing * valid.to(y.dtype) / size.clamp(min=1)
     losses = -(target * _log_softmax(z, valid)).sum(dim=1) + strength * _regularization("l2", z, s, ranked, 1.0)
-    return _mean(losses, size[:, 0] > 0)
+    return _mean(losses, size[:, 0] > 0, weights)
 
 
 def critical_strength(prior: Tensor, gold: Tensor, valid: Tensor | None = None) -> Tensor:
@@ -199,7 +205,11 @@ def _regularization(regularizer: str, z: Tensor, s: Tensor, ranked: Tensor, temp
     return (goal.exp() * (goal - _log_softmax(z, ranked)) * ranked).sum(dim=1)
 
 
-def _mean(losses: Tensor, counted: Tensor) -> Tensor:
+def _mean(losses: Tensor, counted: Tensor, weights: Tensor | None) -> Tensor:
+    if weights is not None:
+        if weights.shape != losses.shape:
+            raise ConfigError(f"weights have shape {tuple(weights.shape)}; expected {tuple(losses.shape)}")
+        losses = losses * weights.to(losses.dtype)
     return losses.masked_fill(~counted, 0).sum() / counted.sum().clamp(min=1)
 
 
@@ -211,6 +221,7 @@ class ListwiseLoss(torch.nn.Module):  # type: ignore[misc]
         str             mention with its context
         list[str]       texts of its candidates, and that of NIL as the last one if NIL is a choice
         list[float]     scores of the generator: one for each candidate, none for NIL
+        float           weight of the mention's loss; the column may be left out
         labels          list of 0 and 1: one for each text
 
     All pairs of a batch go through the model `mini_batch_size` at a time, longest first, on a processor in passes of
@@ -262,13 +273,13 @@ class ListwiseLoss(torch.nn.Module):  # type: ignore[misc]
         """Return the loss of a batch of n mentions.
 
         Args:
-            inputs: the columns mentions, candidates and scores, each a list of n.
+            inputs: the columns mentions, candidates, scores and, if there are any, weights, each a list of n.
             labels: n tensors or lists, each as long as the mention has texts.
             prompt, task: handed on to the model's `preprocess`.
 
         Raises:
             ConfigError: other columns than those.
-            DataError: a mention whose lists do not fit together, or a score that is not finite.
+            DataError: a mention whose lists do not fit together, a score that is not finite, or a weight not above 0.
             NotFiniteError: the loss or a logit is NaN or infinite.
         """
         self.batches += self.training and torch.is_grad_enabled()
@@ -305,11 +316,13 @@ class ListwiseLoss(torch.nn.Module):  # type: ignore[misc]
         return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
     def _value(self, logits: Tensor, order: list[int], targets: list[Tensor], mentions: list[str]) -> Tensor:
-        gold, prior, valid = (x.to(logits.device) for x in targets)
+        gold, prior, valid, *weights = (x.to(logits.device) for x in targets)
         matrix = logits.new_zeros(valid.shape).index_put(valid.nonzero()[order].unbind(dim=1), logits)
         if self._may_warn and self.training:
             self._may_warn = not warn_of_strength(self.settings["strength"], prior, gold, valid)
-        value = (xmen_loss if self.xmen else listwise_loss)(matrix, gold, prior, valid, **self.settings)
+        value = (xmen_loss if self.xmen else listwise_loss)(
+            matrix, gold, prior, valid, weights=weights[0] if weights else None, **self.settings
+        )  # fmt: skip
         lost = int((~logits.isfinite()).sum())
         if lost or not math.isfinite(value.detach()):
             raise NotFiniteError(
@@ -328,13 +341,13 @@ class ListwiseLoss(torch.nn.Module):  # type: ignore[misc]
 
 
 def _read(inputs: Sequence[Any], labels: Sequence[Any] | None, *, one_each: bool) -> tuple[Any, ...]:
-    """Return mentions, texts, and gold, prior, valid as `listwise_loss` takes them."""
-    if len(inputs) != 3 or labels is None or isinstance(labels, Tensor):
+    """Return mentions, texts, and gold, prior, valid as `listwise_loss` takes them; then weights, if there are any."""
+    if len(inputs) not in (3, 4) or labels is None or isinstance(labels, Tensor):
         raise ConfigError(
             f"the loss got {len(inputs)} columns and {'no' if labels is None else 'its'} labels; expected the columns "
-            "mention, candidates, scores and labels, the last three with lists"
+            "mention, candidates, scores and labels, the last three with lists, and maybe weights after the scores"
         )
-    mentions, texts, scores = inputs
+    mentions, texts, scores, *weights = inputs
     nil = [len(row) - len(known) for row, known in zip(texts, scores, strict=True)]
     for mention, row, extra, label in zip(mentions, texts, nil, labels, strict=True):
         if not row or len(label) != len(row) or extra not in ((0,) if one_each else (0, 1)):
@@ -352,4 +365,19 @@ def _read(inputs: Sequence[Any], labels: Sequence[Any] | None, *, one_each: bool
         prior[i, : len(known)] = torch.as_tensor(known, dtype=torch.float32, device="cpu")
         if not bool(prior[i].isfinite().all()):
             raise DataError(f"mention {mentions[i][:80]!r} has a candidate whose score is not a finite number")
-    return mentions, texts, gold, prior, valid.bool()
+    return mentions, texts, gold, prior, valid.bool(), *(_weights(column, mentions) for column in weights)
+
+
+def _weights(column: Any, mentions: Sequence[str]) -> Tensor:
+    """Return the weights of mentions, shape (n,).
+
+    Raises:
+        DataError: one is not a number above 0.
+    """
+    weights = torch.as_tensor(column, dtype=torch.float32, device="cpu")
+    if weights.shape != (len(mentions),):
+        raise DataError(f"{tuple(weights.shape)} weights of {len(mentions)} mentions; expected one each")
+    if len(bad := (~((weights > 0) & weights.isfinite())).nonzero()):
+        i = int(bad[0])
+        raise DataError(f"mention {mentions[i][:80]!r} has the weight {float(weights[i]):g}; expected one above 0")
+    return weights

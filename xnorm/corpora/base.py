@@ -37,6 +37,8 @@ class ReaderConfig(ComponentConfig):
     """What every reader has."""
 
     seam: ClassVar[str] = "corpora"
+    weak: ClassVar[bool] = False
+    """Whether no person wrote these mentions: a model is not chosen by them as long as there are others."""
 
     path: InputPath
     """The file or folder to read; gzip (`.gz`) is unpacked on the way; `-` is standard input."""

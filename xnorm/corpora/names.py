@@ -12,10 +12,10 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator
 
-from xnorm.config import read_yaml, validate
+from xnorm.corpora._terminology import source_files, terminology_at
 from xnorm.corpora.base import Reader, ReaderConfig, ReadReport, lone_document
-from xnorm.errors import ConfigError, DataError
-from xnorm.sources import TerminologyConfig, read_terminology
+from xnorm.errors import DataError
+from xnorm.sources import read_terminology
 from xnorm.text import lang_code
 from xnorm.types import Document, Mention
 
@@ -52,7 +52,7 @@ class NamesReader(Reader):
 
     def mentions(self, report: ReadReport) -> Iterator[Mention]:
         """Yield a mention a name, in the order of `documents`."""
-        terminology, _ = read_terminology(self._sources())
+        terminology, _ = read_terminology(terminology_at(self.config.path))
         names: dict[str, list[Any]] = terminology.names.to_pydict()
         ids = terminology.concepts.column("id").to_pylist()
         types = terminology.concepts.column("types").to_pylist()
@@ -80,15 +80,4 @@ class NamesReader(Reader):
 
     def files(self) -> list[Path]:
         """Return the files of the terminology's sources."""
-        paths = (getattr(source, "path", None) for source in self._sources().sources)
-        return sorted({path for path in paths if isinstance(path, Path)})
-
-    def _sources(self) -> TerminologyConfig:
-        path = self.config.path
-        if path.suffix in (".yaml", ".yml"):
-            data = read_yaml(path).get("terminology")
-            if not isinstance(data, dict):
-                raise ConfigError(f"{path}: has no 'terminology'")
-        else:
-            data = {"sources": [{"type": "jsonl", "path": str(path)}]}
-        return validate(TerminologyConfig, data, where=str(path))
+        return source_files(terminology_at(self.config.path))
