@@ -10,7 +10,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xnorm.text import clean, cognate, fold, fold_case, hash_ngrams, lang_code, romanise_greek
+from xnorm.text import (
+    clean,
+    cognate,
+    fold,
+    fold_case,
+    guess_lang,
+    hash_ngrams,
+    lang_code,
+    lang_of,
+    romanise_greek,
+    script_of,
+)
 
 
 @pytest.mark.parametrize(
@@ -131,3 +142,96 @@ def test_greek_is_read_as_medicine_borrowed_it():
     assert romanise_greek("Σύνδρομο Άλφα") == "syndromo alpha"
     assert romanise_greek("heart") == "heart"
     assert unicodedata.normalize("NFC", romanise_greek("νεφρίτιδα")) == "nephritida"
+
+
+@pytest.mark.parametrize(
+    ("text", "script", "lang"),
+    [
+        # plain letters that many languages share tell nothing
+        ("heart failure", "latin", None),
+        ("Ménière", "latin", None),
+        ("Größe", "latin", None),
+        ("ñandú", "latin", None),
+        ("İstanbul ağrısı", "latin", None),
+        ("Ｔ２", "latin", None),
+        ("кардиомиопатия", "cyrillic", None),
+        ("бөйрек", "cyrillic", None),
+        ("بطيني", "arabic", None),
+        ("نارسایی قلبی", "arabic", None),
+        # symbols and slips are no language
+        ("β-thalassaemia", "latin", None),
+        ("TGFβ1", "latin", None),
+        ("TCRαβγ", "latin", None),
+        ("β", "greek", None),
+        ("αβ", "greek", None),
+        ("Аnaemia", "latin", None),
+        ("5 µg", "latin", None),
+        # Greek
+        ("καρδιά", "greek", "el"),
+        ("ΚΑΡΔΙΑ", "greek", "el"),
+        ("Σύνδρομο Guillain-Barré", "greek", "el"),
+        ("λοίμωξη από HIV", "greek", "el"),
+        (unicodedata.normalize("NFD", "άγχος"), "greek", "el"),
+        # East Asia; Latin letters among them change nothing
+        ("糖尿病", "han", "zh"),
+        ("HIV感染", "han", "zh"),
+        ("Alzheimer病", "han", "zh"),
+        ("心不全", "han", "zh"),
+        ("アルツハイマー病", "kana", "ja"),
+        ("めまい", "kana", "ja"),
+        ("ｱﾚﾙｷﾞｰ", "kana", "ja"),
+        ("T細胞リンパ腫", "kana", "ja"),
+        ("당뇨병", "hangul", "ko"),
+        (unicodedata.normalize("NFD", "당뇨병"), "hangul", "ko"),
+        ("B형 간염", "hangul", "ko"),
+        ("ปวดหัว", "thai", "th"),
+        # Vietnamese by its own letters
+        ("Viêm họng", "latin", "vi"),
+        ("đau đầu", "latin", "vi"),
+        ("Bệnh", "latin", "vi"),
+        ("SỐT XUẤT HUYẾT", "latin", "vi"),
+        ("sưng", "latin", "vi"),
+        ("đọc", "latin", "vi"),
+        (unicodedata.normalize("NFD", "bệnh tiểu đường"), "latin", "vi"),
+        ("Ho ra máu", "latin", None),
+        ("đak", "latin", None),
+        ("ọrọ ẹjẹ", "latin", None),
+        ("êtes", "latin", None),
+        ("inimă", "latin", None),
+        # letters of one Cyrillic alphabet
+        ("серцева недостатність їжа", "cyrillic", "uk"),
+        ("хваробы ў", "cyrillic", "be"),
+        # other scripts
+        ("מחלת לב", "other", "he"),
+        ("हृदय", "other", "hi"),
+        ("গলা ব্যথা", "other", "bn"),
+        ("გული", "other", "ka"),
+        ("սիրտ", "other", "hy"),
+        ("ជំងឺ", "other", "km"),
+        ("ເຈັບ", "other", "lo"),
+        ("நோய்", "other", "ta"),
+        ("ᏣᎳᎩ", "other", None),
+        ("", "other", None),
+        ("+", "other", None),
+        ("1234", "other", None),
+        ("…", "other", None),
+    ],
+)
+def test_script_and_language(text, script, lang):
+    assert (script_of(text), guess_lang(text)) == (script, lang)
+
+
+def test_the_language_given_goes_before_letters():
+    assert lang_of("心不全", "ja") == "ja"
+    assert lang_of("心不全", None) == "zh"
+    assert lang_of("心不全", "und") == "zh"
+    assert lang_of("心不全", "") == "zh"
+    assert lang_of("Herz", "GER") == "de"
+    assert lang_of("coração", "pt_BR") == "pt"
+    assert lang_of("Herz", None) is None
+
+
+@given(st.text(max_size=30))
+def test_any_text_has_a_script(text):
+    assert script_of(text) in {"latin", "cyrillic", "greek", "han", "kana", "hangul", "thai", "arabic", "other"}
+    assert guess_lang(text) is None or len(guess_lang(text)) == 2

@@ -1,4 +1,4 @@
-"""The one home of Unicode normalisation, script detection and n-gram analysis."""
+"""The one home of Unicode normalisation, detection of script and language, and n-gram analysis."""
 
 from __future__ import annotations
 
@@ -17,10 +17,13 @@ __all__ = [
     "encodable",
     "fold",
     "fold_case",
+    "guess_lang",
     "hash_ngrams",
     "lang_code",
+    "lang_of",
     "main_lang",
     "romanise_greek",
+    "script_of",
     "unspaced_letters",
     "without_accents",
 ]
@@ -119,6 +122,88 @@ _UNSPACED_RUN = re.compile(f"([{_UNSPACED}]+)")
 def unspaced_letters(text: str) -> int:
     """Return how many letters of a text belong to a script that is written without spaces between words."""
     return 0 if text.isascii() else sum(map(len, _UNSPACED_RUN.findall(text))) + sum(map(len, _KANA.findall(text)))
+
+
+# Ranges of letters by script. A text in one of them may hold Latin letters, never the other way round; but lone letters
+# of Greek are symbols in any language, and lone Cyrillic ones slips of the keyboard.
+_SCRIPTS = {
+    "greek": "\u0370-\u03ff\u1f00-\u1fff",
+    "cyrillic": "\u0400-\u052f\u1c80-\u1c8f\u2de0-\u2dff\ua640-\ua69f",
+    "kana": "\u3041-\u3096\u309d-\u309f\u30a1-\u30fa\u30fd-\u30ff\u31f0-\u31ff\uff66-\uff9d",
+    "han": "\u3005\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff",
+    "hangul": "\u1100-\u11ff\u3131-\u318e\ua960-\ua97c\uac00-\ud7fb",
+    "thai": "\u0e01-\u0e4e",
+    "arabic": "\u0620-\u06ff\u0750-\u077f\u08a0-\u08ff\ufb50-\ufdff\ufe70-\ufefc",
+}
+_BORROWED = ("greek", "cyrillic")
+_LANG_OF_SCRIPT = {"greek": "el", "kana": "ja", "han": "zh", "hangul": "ko", "thai": "th"}
+_OTHER_LANGS = {
+    # further scripts that one language writes, or one by far the most
+    "hy": "\u0531-\u058a", "he": "\u05d0-\u05f4", "hi": "\u0900-\u097f", "bn": "\u0980-\u09ff", "pa": "\u0a00-\u0a7f",
+    "gu": "\u0a80-\u0aff", "or": "\u0b00-\u0b7f", "ta": "\u0b80-\u0bff", "te": "\u0c00-\u0c7f", "kn": "\u0c80-\u0cff",
+    "ml": "\u0d00-\u0d7f", "si": "\u0d80-\u0dff", "lo": "\u0e81-\u0eff", "my": "\u1000-\u109f", "ka": "\u10a0-\u10ff",
+    "am": "\u1200-\u137f", "km": "\u1780-\u17ff",
+}  # fmt: skip
+_LATIN_LETTER = re.compile("[A-Za-z\u00c0-\u024f\u1e00-\u1eff\uff21-\uff3a\uff41-\uff5a]")
+_IN_SCRIPT = {script: re.compile(f"[{letters}]") for script, letters in _SCRIPTS.items()}
+_WORD_IN = {script: re.compile(f"[{_SCRIPTS[script]}][{_SCRIPTS[script]}\u0300-\u036f]{{3,}}") for script in _BORROWED}
+_IN_OTHER = {lang: re.compile(f"[{letters}]") for lang, letters in _OTHER_LANGS.items()}
+# letters with a horn, or with a mark of tone over another; of Vietnamese alone but for the dotted e, i, o, u of Yoruba
+# and Igbo, which Vietnamese is told from by a circumflex, a breve or a crossed d
+_VIETNAMESE = re.compile("[ơưƠƯạẠảẢ\u1ea4-\u1eb7\u1eba-\u1ec9\u1ece-\u1ee3\u1ee6-\u1ef9]")
+_DOTTED, _ALSO_VIETNAMESE = re.compile("[ẹẸịỊọỌụỤ]"), re.compile("[âÂăĂđĐêÊôÔ]")
+_UKRAINIAN, _BELARUSIAN = re.compile("[їЇєЄґҐ]"), re.compile("[ўЎ]")
+
+
+def script_of(text: str) -> str:
+    """Return what a text is written in: `latin`, `cyrillic`, `greek`, `han`, `kana` (with Han or without), `hangul`,
+    `thai`, `arabic`, or `other`, which is any other script or no letter at all."""
+    if text.isascii():
+        return "latin" if _LATIN_LETTER.search(text) else "other"
+    latin = bool(_LATIN_LETTER.search(text))
+    counts = {script: len(letter.findall(text)) for script, letter in _IN_SCRIPT.items()}
+    for script in _BORROWED:
+        if latin and not _WORD_IN[script].search(text):
+            counts[script] = 0
+    if counts["kana"]:
+        return "kana"
+    script = max(counts, key=lambda s: counts[s])  # of equal ones the first
+    if counts[script]:
+        return script
+    return "latin" if latin and not _other_lang(text) else "other"
+
+
+def guess_lang(text: str) -> str | None:
+    """Return the main code of the language that a text's script and letters alone tell; None where several languages
+    are written so, as with plain Latin, Cyrillic and Arabic letters.
+
+    Kana is Japanese, Han without kana Chinese, though a Japanese name may well be that; Vietnamese is told by letters
+    that no other language has, Ukrainian and Belarusian likewise.
+    """
+    if text.isascii():
+        return None
+    text = unicodedata.normalize("NFC", text)
+    script = script_of(text)
+    if script == "greek":  # lone letters are symbols
+        return "el" if _WORD_IN["greek"].search(text) else None
+    if script == "cyrillic":
+        return "uk" if _UKRAINIAN.search(text) else "be" if _BELARUSIAN.search(text) else None
+    if script == "latin":
+        dotted = _DOTTED.search(text) and _ALSO_VIETNAMESE.search(text)
+        return "vi" if _VIETNAMESE.search(text) or dotted else None
+    return _LANG_OF_SCRIPT.get(script) or (_other_lang(text) if script == "other" else None)
+
+
+def lang_of(text: str, lang: str | None) -> str | None:
+    """Return the main code of a text's language: of the one given, else what `guess_lang` says."""
+    code = main_lang(lang_code(lang)) if lang else ""
+    return code if code not in ("", "und") else guess_lang(text)
+
+
+def _other_lang(text: str) -> str | None:
+    counts = {lang: len(letter.findall(text)) for lang, letter in _IN_OTHER.items()}
+    best = max(counts, key=lambda lang: counts[lang])
+    return best if counts[best] else None
 
 
 def fold(text: str) -> str:

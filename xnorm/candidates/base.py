@@ -143,7 +143,8 @@ class GeneratorConfig(ComponentConfig):
 
 
 class CandidateGenerator(ABC):
-    """Proposes concepts. A concept's score is the best of its names' scores; higher is better.
+    """Proposes concepts. A concept's score is the best of its names' scores; higher is better. The score of a name is
+    multiplied by its weight (`Terminology.name_weights`).
 
     A variant is made by `build` (from a terminology) or `load` (from what `save` wrote).
     """
@@ -200,6 +201,20 @@ class CandidateGenerator(ABC):
             Scores and the names that won them, both of shape (mentions, m). Where nothing matches the score is the
             generator's zero and the name -1; padding, and what filters do not allow, gets -inf and -1.
         """
+
+    @property
+    def kind(self) -> str:
+        """What the generator is: its type, and after a slash what else its scores are like for."""
+        return self.config.type
+
+    def knows(self, lang: str) -> bool | None:
+        """Return whether the generator understands a language: what an encoder says, True if it says nothing; None for
+        generators that compare letters, whatever the language.
+
+        Args:
+            lang: main code.
+        """
+        return None
 
     def restrict(self, allowed: Allowed) -> CandidateGenerator:
         """Return this generator, which is whole, over the allowed names alone: a concept's score is the best of its

@@ -8,9 +8,11 @@ from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import field_validator
 
 from xnorm.config import ComponentConfig
 from xnorm.errors import ConfigError
+from xnorm.text import lang_code, main_lang
 
 __all__ = ["Encoder", "EncoderConfig", "Vectors", "unit_rows"]
 
@@ -21,12 +23,24 @@ class EncoderConfig(ComponentConfig):
     """What every encoder has."""
 
     seam: ClassVar[str] = "encoders"
+    at_query: ClassVar[frozenset[str]] = frozenset({"languages"})
+    """Keys that vectors do not depend on, so that they may change without a new index."""
+
+    languages: list[str] | None = None
+    """Languages that the encoder knows, for ensembles (`unknown_languages`); default: what it says of itself."""
+
+    @field_validator("languages")
+    @classmethod
+    def _in_one_form(cls, languages: list[str] | None) -> list[str] | None:
+        return None if languages is None else sorted({main_lang(lang_code(lang)) for lang in languages})
 
 
 class Encoder(ABC):
     """Turns texts into vectors. The model is loaded when first needed, not when the object is made."""
 
     config_class: ClassVar[type[EncoderConfig]] = EncoderConfig
+    own_languages: ClassVar[frozenset[str] | None] = None
+    """What `languages` is where the config does not say."""
 
     def __init__(self, config: EncoderConfig) -> None:
         self.config = config
@@ -43,6 +57,11 @@ class Encoder(ABC):
     @abstractmethod
     def dim(self) -> int:
         """Number of dimensions."""
+
+    @property
+    def languages(self) -> frozenset[str] | None:
+        """Main codes of the languages that the encoder knows; None: any, or nobody has said."""
+        return self.own_languages if self.config.languages is None else frozenset(self.config.languages)
 
     @abstractmethod
     def encode(self, texts: Sequence[str]) -> Vectors:

@@ -42,6 +42,7 @@ class UseEncoder(Encoder):
 
     config_class: ClassVar[type[EncoderConfig]] = UseConfig
     config: UseConfig
+    own_languages: ClassVar[frozenset[str] | None] = frozenset("ar de en es fr it ja ko nl pl pt ru th tr zh".split())
 
     @property
     def identity(self) -> str:
