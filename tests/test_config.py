@@ -8,7 +8,7 @@ from xnorm.benchmark import BenchmarkConfig
 from xnorm.config import find_config, merge, read_yaml
 from xnorm.errors import ConfigError
 from xnorm.linker import LinkerConfig
-from xnorm.train import TrainConfig
+from xnorm.train_encoder import read_training
 
 GOOD = """
 name: mine
@@ -168,7 +168,7 @@ def test_a_component_of_another_type_replaces_the_whole():
 def test_every_shipped_training_is_valid():
     folder = find_config("ncbi-disease", folder="training").parent
     for path in sorted(folder.glob("*.yaml")):
-        assert TrainConfig.read(path).name == path.stem
+        assert read_training(path).name == path.stem
 
 
 def test_a_config_extends_one_that_comes_with_xnorm(tmp_path):

@@ -100,6 +100,22 @@ def test_a_row_does_not_depend_on_its_neighbours(any_model):
     assert_rows_are_independent(make(any_model, batch_size=4))
 
 
+@pytest.mark.parametrize("dimensions", [1, 8, 32])
+def test_vectors_that_are_cut(any_model, dimensions):
+    whole, cut = make(any_model, device="cpu"), make(any_model, device="cpu", dimensions=dimensions)
+    wanted = whole.encode(TEXTS)[:, :dimensions]
+    wanted = wanted / np.linalg.norm(wanted, axis=1, keepdims=True)
+    np.testing.assert_allclose(cut.encode(TEXTS), wanted, atol=1e-6)
+    assert cut.dim == dimensions == cut.encode([]).shape[1]
+    assert cut.identity != whole.identity
+    assert make(any_model, device="cpu", dimensions=None).identity == whole.identity
+
+
+def test_more_dimensions_than_there_are_are_refused(any_model):
+    with pytest.raises(ConfigError, match=r"model .* has 32 dimensions, found 33"):
+        make(any_model, dimensions=33).encode(["a"])
+
+
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_half_precision_gives_float32_vectors_nearby(any_model, dtype):
     exact, half = make(any_model, device="cpu"), make(any_model, device="cpu", dtype=dtype)

@@ -37,6 +37,14 @@ def make_onnx(folder, **settings):
     return OnnxEncoder(OnnxConfig(model=str(folder), **settings))
 
 
+def test_vectors_that_are_cut(tiny, tmp_path):
+    encoder = SentenceTransformerEncoder(SentenceTransformerConfig(model=str(tiny), dimensions=8, device="cpu"))
+    export_encoder(encoder, tmp_path / "cut")
+    found = make_onnx(tmp_path / "cut")
+    assert found.dim == 8
+    np.testing.assert_allclose(found.encode(TEXTS), encoder.encode(TEXTS), atol=1e-5)
+
+
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
 def test_a_row_does_not_depend_on_its_neighbours(exported, precision):
     assert_rows_are_independent(make_onnx(exported[1], precision=precision, batch_size=4))

@@ -52,6 +52,15 @@ def test_it_is_said_or_warned_of():
     ]
 
 
+def test_what_it_is_that_goes_through_the_model():
+    said = []
+    chunks = Chunks(4, said.append, what="text", fix="take a smaller model")
+    assert chunks.run(work_of(2, []), 4) == 2
+    assert said == ["out of memory: going on with 2 texts at a time"]
+    with pytest.raises(ConfigError, match=r"^out of memory with one text at a time; take a smaller model$"):
+        chunks.run(work_of(0, []), 4)
+
+
 @pytest.mark.parametrize("size", [1, 2, 100])
 def test_one_pair_that_is_too_much(size):
     with pytest.raises(ConfigError, match="out of memory with one pair at a time; take a shorter") as e:

@@ -211,6 +211,68 @@ def test_parts_for_validation(plain, tmp_path):
     assert training == [*corpus.parts["train"], *corpus.parts["more"]]
 
 
+def weak_corpus(tmp_path, weights=None, **made):
+    """24 mentions of people in 6 documents, and 12 synthetic ones."""
+    source = str(tmp_path / "tiny.jsonl")
+    made = {"type": "synthetic", "path": source, "mentions": 12, "filters": {"langs": ["en"]}, **made}
+    parts = {"all": {"type": "jsonl", "path": str(tmp_path / "all.jsonl")}, "made": made}
+    return {"parts": parts, "weights": weights or {}}
+
+
+@pytest.mark.parametrize("share", [0.2, 0.9])
+def test_a_share_is_drawn_of_what_people_annotated(plain, tmp_path, share):
+    said = []
+    corpus, config = corpus_of(plain, corpus=weak_corpus(tmp_path), validation=share)
+    training, validation = _split(corpus, config, said.append)
+    assert {m.document for m in validation} <= {f"d{i}" for i in range(6)}
+    assert len({m.document for m in validation}) == round(6 * share)
+    assert {m.id for m in training} > {m.id for m in corpus.parts["made"]}
+    assert said == ["the validation is drawn of all alone, not of the weak made"]
+    # a lower weight is enough; with nothing else there is no choice, and a part that is named is taken
+    lists = {
+        p: {"type": "jsonl", "path": str(write_corpus(tmp_path / f"{p}.jsonl", 12, start=s))}
+        for p, s in (("a", 0), ("b", 12))
+    }
+    corpus, config = corpus_of(plain, corpus={"parts": lists, "weights": {"a": 0.5}})
+    assert {m.document for m in _split(corpus, config)[1]} <= {"d3", "d4", "d5"}
+    corpus, config = corpus_of(plain, corpus={"parts": lists, "weights": {"a": 0.5, "b": 0.5}}, validation=0.99)
+    assert {m.document for m in _split(corpus, config)[1]} == {f"d{i}" for i in range(6)}
+    corpus, config = corpus_of(plain, corpus=weak_corpus(tmp_path), validation=["made"])
+    assert _split(corpus, config)[1] == corpus.parts["made"]
+
+
+def test_weights_of_parts_reach_the_loss(plain, tmp_path, monkeypatch):
+    seen, columns = [], []
+    dataset = CrossEncoderTrainer._dataset
+
+    def spy(self, examples, *others):
+        seen.append(examples)
+        columns.append(dataset(self, examples, *others))
+        return columns[-1]
+
+    monkeypatch.setattr(CrossEncoderTrainer, "_dataset", spy)
+    about, _ = train(plain, tmp_path / "out", corpus=weak_corpus(tmp_path, {"made": 0.25}))
+    (examples,), (table,) = seen, columns
+    made = np.array(["@" in m.id for m in examples.mentions])
+    assert 0 < made.sum() < len(made)
+    assert examples.weights.dtype == np.float32
+    np.testing.assert_array_equal(examples.weights, np.where(made, np.float32(0.25), np.float32(1)))
+    weights = np.array(table["weight"])
+    assert weights.mean() == pytest.approx(1)
+    assert weights[made][0] / weights[~made][0] == pytest.approx(0.25)
+    assert about["weights"] == {"all": 1.0, "made": 0.25}
+    assert open_folder(tmp_path / "out", kind=KIND)["weights"] == about["weights"]
+    some = examples.take(np.array([3, 0]))
+    assert some.weights.tolist() == [examples.weights[3], examples.weights[0]]
+
+
+def test_weights_that_are_all_alike_are_none(plain, tmp_path):
+    train(plain, tmp_path / "plain")
+    torch.manual_seed(0)
+    train(plain, tmp_path / "weighted", corpus={**plain["corpus"], "weights": {"all": 0.3}})
+    assert weights(tmp_path / "plain") == weights(tmp_path / "weighted")
+
+
 def test_a_text_on_both_sides_is_said(plain, tmp_path):
     file = tmp_path / "notes.jsonl"
     mention = {"spans": [[0, 4]], "gold": ["T:003"]}
@@ -473,6 +535,21 @@ def test_a_killed_run_ends_with_the_weights_of_one_that_was_not(plain, tmp_path,
     assert weights(tmp_path / "killed") == weights(tmp_path / "a")
     assert again["calibration"] == about["calibration"]
     assert not list(tmp_path.glob(".killed*"))
+
+
+def test_a_weight_changes_what_is_learnt_and_a_killed_run_goes_on_with_it(plain, tmp_path, stop):
+    stop(0)
+    for name, weight in (("light", 0.1), ("heavy", 1.0)):
+        torch.manual_seed(1)
+        train(plain, tmp_path / name, corpus=weak_corpus(tmp_path, {"made": weight}))
+    assert weights(tmp_path / "light") != weights(tmp_path / "heavy")
+    stop(3)
+    torch.manual_seed(1)
+    with pytest.raises(KeyboardInterrupt):
+        train(plain, tmp_path / "killed", corpus=weak_corpus(tmp_path, {"made": 0.1}))
+    _, said = train(plain, tmp_path / "killed", corpus=weak_corpus(tmp_path, {"made": 0.1}))
+    assert any("going on from checkpoint-" in line for line in said)
+    assert weights(tmp_path / "killed") == weights(tmp_path / "light")
 
 
 @pytest.mark.parametrize("lora", [{}, LORA])

@@ -26,6 +26,7 @@ __all__ = [
     "is_running",
     "kind_of",
     "open_folder",
+    "place_of",
     "sha256_file",
     "sha256_text",
     "write_folder",
@@ -56,6 +57,11 @@ def _sha256(f: Any) -> str:
 def sha256_text(text: str) -> str:
     """Return the SHA-256 of a text's UTF-8 bytes in hex."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def place_of(identifier: str) -> float:
+    """Return where from 0 to below 1 an id falls, which depends on the id alone: shares of one set are drawn by it."""
+    return int(sha256_text(identifier)[:12], 16) / 16**12
 
 
 def kind_of(path: Path) -> str | None:
@@ -146,7 +152,9 @@ _COMMANDS = {
     "index": "index",
     "encoder": "export",
     "results": "evaluate",
+    "translation": "translate",
     "reranker": "train",
+    "encoder-model": "train",
     "reranker-onnx": "export",
 }
 """Kind of folder -> the command that writes it."""

@@ -248,7 +248,7 @@ def _check_files(config: BenchmarkConfig, but: Collection[Path] = ()) -> None:
     Args:
         but: files that a script is going to make.
     """
-    lines = missing_files(config.corpus, but) + missing_sources(config.linker, but)
+    lines = missing_files(config.corpus, but) + missing_sources(config.linker.terminology, but)
     if config.predictions is not None:
         lines += missing_predictions(config.predictions)
     refuse_missing(config.name, lines)

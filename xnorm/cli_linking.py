@@ -1,17 +1,18 @@
-"""The command that links mentions."""
+"""Commands that link mentions, and fit what linking depends on."""
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from xnorm.cli_shared import Overwrite, Quiet, one_line_errors
+from xnorm.cli_shared import AsJson, Overwrite, Quiet, one_line_errors
 from xnorm.errors import ConfigError
 
-__all__ = ["link"]
+__all__ = ["fuse", "link"]
 
 
 @one_line_errors
@@ -119,3 +120,45 @@ def link(
     for line in counts_in_words(counts, report):
         if not quiet:
             typer.echo(line, err=True)
+
+
+@one_line_errors
+def fuse(
+    index: Annotated[str, typer.Argument(help="An index folder, or a config, whose generator is an ensemble.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="File to write.")] = Path("fusion.json"),
+    index_langs: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--index-langs",
+            metavar="LANG,...",
+            help="Names in these languages stand for the index, others for mentions; default: each language in turn.",
+        ),
+    ] = None,
+    queries: Annotated[int, typer.Option("--queries", help="Names that are used as mentions.")] = 4000,
+    seed: Annotated[int, typer.Option("--seed", help="Of the draw.")] = 0,
+    trust: Annotated[
+        bool, typer.Option("--trust", help="Import the modules of `module:Class` components that an index names.")
+    ] = False,
+    overwrite: Overwrite = False,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Fit how an ensemble weighs its members on the index's own names, without annotated data, into a file for
+    `method: learned` with `fusion: {path: FILE}`."""
+    from xnorm.config import validate
+    from xnorm.console import Reporter
+    from xnorm.fusion import FusionConfig
+    from xnorm.linking import fit_fusion, open_linker
+
+    langs = [lang for option in index_langs or () for lang in option.split(",") if lang.strip()] or None
+    plain = {"fit": True, "queries": queries, "index_langs": langs, "seed": seed}
+    settings = validate(FusionConfig, plain, where="options")
+    with Reporter(quiet=quiet or as_json) as reporter:
+        linker = open_linker(index, trust=trust, progress=reporter)
+        fusion = fit_fusion(linker, settings, output, overwrite=overwrite, progress=reporter)
+    if as_json:
+        typer.echo(json.dumps(fusion.model_dump(mode="json"), indent=1, ensure_ascii=False))
+        return
+    for line in fusion.in_words():
+        typer.echo(line)
+    typer.echo(f"fusion: {output}", err=True)

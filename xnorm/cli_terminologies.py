@@ -63,7 +63,9 @@ def index(
 
 @one_line_errors
 def info(
-    index: Annotated[Path, typer.Argument(help="An index folder, or the folder of a trained or exported reranker.")],
+    index: Annotated[
+        Path, typer.Argument(help="An index folder, or a folder that `xnorm train` or `xnorm export` wrote.")
+    ],
     report: Annotated[
         Path | None,
         typer.Option("--report", help="Look at the whole terminology, and write a Markdown report (.md) here."),
@@ -72,17 +74,18 @@ def info(
     overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
-    """Say what is in an index, from what it was made, and how large it is; or how good a reranker is."""
+    """Say what is in an index, from what it was made, and how large it is; or how good a trained model is."""
     from xnorm.artifact import kind_of, open_folder
     from xnorm.bundle import TYPES
-    from xnorm.console import reranker_summary, summary
+    from xnorm.console import encoder_model_summary, reranker_summary, summary
+    from xnorm.train_encoder import KIND
 
     kind = kind_of(index)
-    if kind in TYPES:
+    if kind in TYPES or kind == KIND:
         if report is not None:
-            raise ConfigError(f"--report: is about a terminology, and {index} is a reranker")
-        about = open_folder(index, kind=kind, verify=verify or None)
-        lines = reranker_summary(about)
+            raise ConfigError(f"--report: is about a terminology, and {index} is a trained model")
+        about = open_folder(index, kind=kind or KIND, verify=verify or None)
+        lines = (encoder_model_summary if kind == KIND else reranker_summary)(about)
         typer.echo(json.dumps(about, indent=2, ensure_ascii=False) if as_json else "\n".join(lines))
         return
     if report is not None and report.suffix != ".md":

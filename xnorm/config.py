@@ -29,6 +29,7 @@ from xnorm.errors import ConfigError
 from xnorm.registry import did_you_mean, find_component
 
 __all__ = [
+    "AliasSpec",
     "CandidatesSpec",
     "CleanupSpec",
     "ComponentConfig",
@@ -40,6 +41,7 @@ __all__ = [
     "SourceSpec",
     "StrictModel",
     "TrainerSpec",
+    "TranslatorSpec",
     "find_config",
     "merge",
     "override",
@@ -96,11 +98,13 @@ def _spec(seam: str) -> BeforeValidator:
 
 SourceSpec = Annotated[SerializeAsAny[ComponentConfig], _spec("terminology")]
 MappingSpec = Annotated[SerializeAsAny[ComponentConfig], _spec("mappings")]
+AliasSpec = Annotated[SerializeAsAny[ComponentConfig], _spec("aliases")]
 EncoderSpec = Annotated[SerializeAsAny[ComponentConfig], _spec("encoders")]
 CandidatesSpec = Annotated[SerializeAsAny[ComponentConfig], _spec("candidates")]
 RerankerSpec = Annotated[SerializeAsAny[ComponentConfig], _spec("reranking")]
 TrainerSpec = Annotated[SerializeAsAny[ComponentConfig], _spec("training")]
 CorpusSpec = Annotated[SerializeAsAny[ComponentConfig], _spec("corpora")]
+TranslatorSpec = Annotated[SerializeAsAny[ComponentConfig], _spec("translators")]
 CleanupSpec = Annotated[SerializeAsAny[ComponentConfig], _spec("cleanup")]
 
 

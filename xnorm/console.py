@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Any
 
 from xnorm.corpora.base import ReadReport
+from xnorm.encoder_card import measures, verdict
 from xnorm.linker import LinkCounts
 from xnorm.metrics import reranking_in_words
 
@@ -17,6 +18,8 @@ __all__ = [
     "Reporter",
     "comparison_summary",
     "counts_in_words",
+    "encoder_model_summary",
+    "encoder_summary",
     "reranker_summary",
     "results_summary",
     "summary",
@@ -176,6 +179,12 @@ def _joined(report: dict[str, Any]) -> list[tuple[str, str]]:
         told = f"{merge['groups']:,} groups of equivalent concepts"
         left = f"; {merge['conflicts']:,} groups left, for they hold several concepts of one source"
         lines.append(("merged", told + (left if merge["conflicts"] else "")))
+    for maker in report.get("aliases", []):
+        of = f" of {_counts(maker['by_source'])}" if [*maker["by_source"]] != [maker["maker"]] else ""
+        shown = {"added": maker["examples"].get("added", [])}
+        lines.append(("aliases", f"{maker['maker']}: {maker['concepts']:,} concepts"))
+        lines.append(("", _counted("added", maker["added"], f"names{of}", {f"names{of}": shown["added"]})))
+        lines += [("", _counted("left out", n, reason, maker["examples"])) for reason, n in maker["left_out"].items()]
     return lines
 
 
@@ -215,6 +224,32 @@ def training_summary(about: Mapping[str, Any]) -> list[str]:
             "no better than the generator's order: it wants more mentions, epochs or a higher trainer.learning_rate"
         )
     return lines
+
+
+def encoder_summary(about: Mapping[str, Any]) -> list[str]:
+    """Return what a trained encoder is worth, as its manifest says: by language, and whether the training helped."""
+    training, counts = about["training"], about["names"]
+    lines = [
+        f"training: {training['stopped']}, {counts['names']:,} names of {counts['concepts']:,} concepts, "
+        f"{training['trained']['steps']:,} updates in {training['trained']['seconds'] / 60:,.1f} min"
+    ]
+    rows = [("", "metric", "names", "before", "after", "difference"), *measures(about)]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    lines += ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return [*lines, verdict(about)]
+
+
+def encoder_model_summary(about: Mapping[str, Any]) -> list[str]:
+    """Return what the manifest of a trained encoder says: what it is, of what, and how good."""
+    size = sum(entry["bytes"] for entry in about["files"].values()) / 1e6
+    trainer, encoder = about["config"]["trainer"], about["encoder"]
+    return [
+        f"{about['kind']} {about['name']}  ({size:,.1f} MB, made by xnorm {about['xnorm_version']})",
+        *([about["about"]] if about["about"] else []),
+        f"trainer: {trainer['type']} {trainer.get('model') or ''}".rstrip() + f"; encoder: {encoder['type']}",
+        f"names: {_counts(about['names']['names_by_lang'])}; sources: {_counts(about['sources'])}",
+        *encoder_summary(about),
+    ]
 
 
 def reranker_summary(about: Mapping[str, Any]) -> list[str]:

@@ -7,11 +7,11 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from xnorm.artifact import sha256_file, sha256_text
+from xnorm.artifact import place_of, sha256_file, sha256_text
 from xnorm.cleanup.base import Cleanup, Parts, StageReport
 from xnorm.config import CleanupSpec, ComponentConfig, CorpusSpec, StrictModel
 from xnorm.corpora.base import Reader, ReaderConfig, ReadReport
@@ -68,6 +68,8 @@ class CorpusConfig(StrictModel):
     shares: dict[str, tuple[float, float]] = Field(default_factory=dict)
     """Name of a part -> the share of its documents that is kept, so that one file makes parts that have no document in
     common: `[0, 0.8]` for one and `[0.8, 1]` for another. Which document falls where depends on its id alone."""
+    weights: dict[str, Annotated[float, Field(gt=0, allow_inf_nan=False)]] = Field(default_factory=dict)
+    """Name of a part -> how much each of its mentions counts in a training; default: 1. Judging knows no weights."""
     cleanup: list[CleanupSpec] = Field(default_factory=list)
     """Stages, in their order; see `xnorm/cleanup`."""
     expected: ExpectedConfig | None = None
@@ -83,6 +85,9 @@ class CorpusConfig(StrictModel):
                 raise ValueError(f"shares: no part '{part}' is read; {hint}")
             if not 0 <= low < high <= 1:
                 raise ValueError(f"shares.{part}: expected two numbers that rise, from 0 to 1, found {low}, {high}")
+        for part in self.weights:
+            if part not in self.parts:
+                raise ValueError(f"weights: there is no part '{part}'; {did_you_mean(part, self.parts)}")
         strict = self.expected is not None and self.expected.policy == "error"
         for part in self.expected.parts if strict and self.expected is not None else ():
             if part not in {*self.parts, *self.training}:
@@ -94,6 +99,11 @@ class CorpusConfig(StrictModel):
         if both := sorted(set(self.parts) & set(self.training)):
             raise ValueError(f"'{both[0]}' is both a part to judge and one for training; give them different names")
         return self
+
+    @property
+    def strong(self) -> list[str]:
+        """The parts that people annotated and that count in full: a model is chosen by no other, if there are any."""
+        return [p for p, spec in self.parts.items() if self.weights.get(p, 1) >= 1 and not _reader_config(spec).weak]
 
 
 @dataclass
@@ -283,7 +293,7 @@ def _read_part(
         own = [m.document for m in document.mentions] if lone else [document.id]
         documents.update((i, "" if lone else sha256_text(document.text)) for i in own if i is not None)
     if share is not None:
-        kept = {i for i in {*documents, *(_unit(m) for m in mentions)} if share[0] <= _place(i) < share[1]}
+        kept = {i for i in {*documents, *(_unit(m) for m in mentions)} if share[0] <= place_of(i) < share[1]}
         mentions = [m for m in mentions if _unit(m) in kept]
         documents = {i: digest for i, digest in documents.items() if i in kept}
     if not mentions:
@@ -312,11 +322,6 @@ def _read_part(
 
 def _unit(mention: Mention) -> str:
     return str(mention.id if mention.document is None else mention.document)
-
-
-def _place(identifier: str) -> float:
-    """Return where between 0 and 1 a document falls."""
-    return int(sha256_text(identifier)[:12], 16) / 16**12
 
 
 def _note_odd_gold(mentions: Iterable[Mention], report: ReadReport) -> None:

@@ -11,30 +11,34 @@ from typing import Any
 
 from xnorm.artifact import VERIFY_UP_TO, kind_of, open_folder, sha256_file, sha256_text
 from xnorm.bundle import about_reranker, model_checksum
+from xnorm.candidates._fitting import fit_on_names
+from xnorm.candidates.ensemble import EnsembleGenerator
 from xnorm.config import find_config
 from xnorm.corpora.base import ReadReport
-from xnorm.errors import ArtifactError, DataError
+from xnorm.errors import ArtifactError, ConfigError, DataError
 from xnorm.filters import QueryFilters, checksums
+from xnorm.fusion import FusionConfig, FusionModel
 from xnorm.linker import KIND, LinkCounts, Linker, LinkerConfig
 from xnorm.looking import coverage, retired_by_reason
 from xnorm.output import open_output, writer
 from xnorm.progress import Progress, Say, no_progress
 from xnorm.reading import reader_for
 from xnorm.registry import find_component
-from xnorm.sources import read_terminology
+from xnorm.sources import TerminologyConfig, read_terminology
 from xnorm.tables import Terminology
-from xnorm.terminology.base import SourceConfig
 from xnorm.types import Mention
 
 __all__ = [
     "describe",
     "find_or_build",
+    "fit_fusion",
     "job_key",
     "link_file",
     "mentions_of",
     "missing_sources",
     "open_linker",
     "open_terminology",
+    "terminology_of",
 ]
 
 
@@ -132,6 +136,9 @@ def _of_the_generator(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return a generator's settings without those that only its queries depend on."""
     at_query = find_component("candidates", settings["type"]).config_class.at_query
     kept = {key: value for key, value in settings.items() if key not in at_query}
+    if (encoder := kept.get("encoder")) is not None:
+        later = find_component("encoders", encoder["type"]).config_class.at_query
+        kept["encoder"] = {key: value for key, value in encoder.items() if key not in later}
     members = settings.get("members")
     return kept if members is None else {**kept, "members": {k: _of_the_generator(m) for k, m in members.items()}}
 
@@ -141,12 +148,12 @@ def _is_of(built: Mapping[str, Any], config: LinkerConfig) -> bool:
     return _of_the_index(built) == _of_the_index(config.model_dump(mode="json"))
 
 
-def missing_sources(config: LinkerConfig, but: Collection[Path] = ()) -> list[str]:
-    """Return a line for each file of a config's terminology that is not there: where it should be, where it is from."""
+def missing_sources(config: TerminologyConfig, but: Collection[Path] = ()) -> list[str]:
+    """Return a line for each file of a terminology that is not there: where it should be, where it is from."""
     return [
         f"terminology: {source.path}" + (f" ({source.hint})" if source.hint else "")
-        for source in config.terminology.sources
-        if isinstance(source, SourceConfig) and source.path not in but and not source.path.exists()
+        for source in config.every_source
+        if source.path not in but and not source.path.exists()
     ]
 
 
@@ -212,6 +219,8 @@ def job_key(
     parts: list[Any] = [linker.terminology.fingerprint, linker.config.model_dump(mode="json"), str(path.resolve())]
     parts += [None if filters is None else filters.model_dump(mode="json")]
     parts += [checksums([filters, *linker.config.all_filters]), model_checksum(linker.config.reranker)]
+    fusion: FusionModel | None = getattr(linker.generator, "fusion", None)  # a file that may be fitted anew
+    parts += [] if fusion is None else [fusion.model_dump(mode="json")]
     text = json.dumps([*parts, about.st_size, about.st_mtime_ns, settings], sort_keys=True, default=str)
     return sha256_text(text)
 
@@ -254,6 +263,32 @@ def link_file(
         if not counts.mentions:
             raise DataError("no mentions were found in the input")
     return counts
+
+
+def fit_fusion(
+    linker: Linker, settings: FusionConfig, output: Path, *, overwrite: bool = False, progress: Progress = no_progress
+) -> FusionModel:
+    """Fit the fusion of an index's ensemble on the index's own names, and write it to a file.
+
+    Raises:
+        ConfigError: the index has no ensemble of several members.
+        ArtifactError: the file exists, or cannot be written.
+        DataError: too few names to fit on.
+    """
+    generator = linker.generator
+    if not isinstance(generator, EnsembleGenerator) or len(generator.members) < 2:
+        found = linker.config.candidates.type
+        raise ConfigError(f"candidates: there is nothing to fuse; expected an ensemble of two or more, found '{found}'")
+    if output.exists() and not overwrite:
+        raise ArtifactError(f"{output}: exists already; pass --overwrite to replace it, or choose another --output")
+    if not output.parent.is_dir():
+        raise ArtifactError(f"{output}: there is no folder {output.parent}; make it first, or choose another --output")
+    fusion = fit_on_names(generator, linker.terminology, settings, progress=progress)
+    try:
+        fusion.write(output)
+    except OSError as e:
+        raise ArtifactError(f"{output}: cannot be written: {e.strerror or e}") from e
+    return fusion
 
 
 def describe(path: str | Path, *, verify: bool | None = None) -> dict[str, Any]:
@@ -304,7 +339,15 @@ def open_terminology(source: str | Path) -> Terminology:
             return Terminology.open(folder)
         open_folder(folder, kind=KIND)
         return Terminology.open(folder / "terminology")
-    config = _config_of(source)
+    return terminology_of(_config_of(source))
+
+
+def terminology_of(config: LinkerConfig) -> Terminology:
+    """Open the terminology of a config's index, `index/NAME`, if that is up to date; else read its sources.
+
+    Raises:
+        DataError: its sources cannot be used.
+    """
     folder = Path("index") / config.name
     if folder.exists() and _is_current(folder, config):
         return open_terminology(folder)

@@ -38,10 +38,12 @@ class Chunks:
     Args:
         size: pairs at a time, at most.
         say: called with a line for each halving; default: a MemoryWarning.
+        what: one of what goes through the model.
+        fix: what the user can do if one is too much.
     """
 
-    def __init__(self, size: int, say: Say | None = None) -> None:
-        self.size, self._say = size, say
+    def __init__(self, size: int, say: Say | None = None, *, what: str = "pair", fix: str = FIX) -> None:
+        self.size, self._say, self._what, self._fix = size, say, what, fix
 
     def run(self, work: Callable[[int], T], of: int) -> T:
         """Return what `work` gives.
@@ -65,9 +67,9 @@ class Chunks:
     def _halve(self, of: int) -> None:
         self.size = min(self.size, of) // 2
         if not self.size:
-            raise ConfigError(f"out of memory with one pair at a time; {FIX}")
+            raise ConfigError(f"out of memory with one {self._what} at a time; {self._fix}")
         _empty_caches()
-        line = f"out of memory: going on with {self.size} pair{'s' * (self.size > 1)} at a time"
+        line = f"out of memory: going on with {self.size} {self._what}{'s' * (self.size > 1)} at a time"
         if self._say is None:
             warnings.warn(line, MemoryWarning, stacklevel=4)
         else:
@@ -75,14 +77,14 @@ class Chunks:
 
 
 @contextlib.contextmanager
-def told_in_one_line(what: str) -> Iterator[None]:
+def told_in_one_line(what: str, fix: str = FIX) -> Iterator[None]:
     """Make a ConfigError of running out of memory where fewer pairs at a time do not help, or were not tried."""
     try:
         yield
     except RuntimeError as e:
         if not _is_out_of_memory(e):
             raise
-        raise ConfigError(f"{what}: out of memory ({' '.join(str(e).split())[:120]}); {FIX}") from None
+        raise ConfigError(f"{what}: out of memory ({' '.join(str(e).split())[:120]}); {fix}") from None
 
 
 def _is_out_of_memory(error: RuntimeError) -> bool:

@@ -22,12 +22,14 @@ __all__ = ["did_you_mean", "find_component", "list_components", "require"]
 SEAMS = {
     "terminology": "ColumnParser",
     "mappings": "MappingReader",
+    "aliases": "AliasMaker",
     "corpora": "Reader",
     "cleanup": "Cleanup",
     "encoders": "Encoder",
     "candidates": "CandidateGenerator",
     "reranking": "Reranker",
     "training": "Trainer",
+    "translators": "Translator",
 }
 """Folder of the package -> name of the base class in its base.py."""
 

@@ -6,10 +6,13 @@ import json
 import os
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 from pydantic import Field, model_validator
 
 from xnorm.artifact import check_writable, sha256_text, write_folder
@@ -25,10 +28,10 @@ from xnorm.progress import Progress, Say, no_progress
 from xnorm.ranking import judge
 from xnorm.registry import find_component
 from xnorm.reranking.cross_encoder import KIND
-from xnorm.training.base import Examples
+from xnorm.training.base import Examples, MentionTrainer
 from xnorm.types import Mention
 
-__all__ = ["KIND", "TrainConfig", "run_training"]
+__all__ = ["KIND", "TrainConfig", "refuse_several_processes", "run_training"]
 
 
 class TrainConfig(StrictModel):
@@ -43,7 +46,8 @@ class TrainConfig(StrictModel):
     corpus: CorpusConfig
     """Annotated mentions; parts that `validation` does not name are trained on."""
     validation: list[str] | float = 0.1
-    """Parts that the model is chosen by; or the share of documents that are drawn for it."""
+    """Parts that the model is chosen by; or the share of documents that are drawn for it, of those parts that people
+    annotated and that have no weight below 1, if there are any."""
     top_k: int = Field(default=64, ge=2, le=10_000)
     """Candidates of a mention."""
     trainer: TrainerSpec
@@ -84,22 +88,25 @@ def run_training(
     Raises:
         XnormError: files are missing, there is nothing to learn from, or what reading and linking raise.
     """
-    _refuse_several_processes()
+    refuse_several_processes()
     trainer = find_component("training", config.trainer.type)(config.trainer)
+    if not isinstance(trainer, MentionTrainer):
+        raise ConfigError(f"trainer: '{config.trainer.type}' trains no reranker; see xnorm.train_encoder for encoders")
     trainer.check()
     check_writable(output, kind=KIND, overwrite=overwrite)
-    refuse_missing(config.name, missing_files(config.corpus) + missing_sources(config.linker))
+    refuse_missing(config.name, missing_files(config.corpus) + missing_sources(config.linker.terminology))
     raw = read_corpus(config.corpus)
     # another reranker has no part in what is trained on, and may be the one to be trained
     linker = find_or_build(config.linker.model_copy(update={"reranker": None}), progress=progress, say=say)
     corpus = clean_up(raw, config.corpus.cleanup, linker.terminology)
     check_gold(corpus.mentions, linker.terminology)
-    parts = _split(corpus, config)
+    parts = _split(corpus, config, say)
     shared = _shared_texts(corpus, *parts, say)
     training, validation = (
         _examples(linker, mentions, config.top_k, progress, what)
         for what, mentions in zip(("linking", "linking the validation"), parts, strict=True)
     )
+    training = replace(training, weights=_weights(corpus, config, training.mentions))
     plain = config.model_dump(mode="json")
     known = [plain, linker.terminology.fingerprint, corpus.about["parts"], version("xnorm"), trainer.checksum()]
     known += checksums(config.linker.all_filters)
@@ -111,6 +118,7 @@ def run_training(
         "config": plain,
         "terminology": linker.terminology.fingerprint,
         "corpus": {key: corpus.about[key] for key in ("parts", "expected")},
+        "weights": {part: config.corpus.weights.get(part, 1.0) for part in corpus.parts},
         "cleanup": [report.as_dict() for report in corpus.cleanup],
         "shared_texts": shared,
     }
@@ -122,7 +130,7 @@ def run_training(
     return about
 
 
-def _refuse_several_processes() -> None:
+def refuse_several_processes() -> None:
     """Refuse what torchrun and the like start: each process would train all, and write the same folder."""
     for name in ("WORLD_SIZE", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE"):
         if (found := os.environ.get(name, "1")) not in ("", "0", "1"):
@@ -132,17 +140,28 @@ def _refuse_several_processes() -> None:
             )
 
 
-def _split(corpus: Corpus, config: TrainConfig) -> tuple[list[Mention], list[Mention]]:
+def _split(corpus: Corpus, config: TrainConfig, say: Say = lambda line: None) -> tuple[list[Mention], list[Mention]]:
     """Return the mentions to train on and those to choose by, never of one document."""
     units = corpus.units
     if isinstance(config.validation, list):
         chosen = {unit for part, unit in zip(corpus.part_of, units, strict=True) if part in config.validation}
     else:
-        known = sorted(set(units))
+        strong = [part for part in config.corpus.strong if corpus.parts[part]] or list(corpus.parts)
+        if left := [part for part in corpus.parts if part not in strong]:
+            say(f"the validation is drawn of {', '.join(strong)} alone, not of the weak {', '.join(left)}")
+        known = sorted({u for part, u in zip(corpus.part_of, units, strict=True) if part in strong})
         draw = random.Random(f"{config.trainer.model_dump().get('seed', 0)}")
         chosen = set(draw.sample(known, max(1, round(len(known) * config.validation))))
     pairs = list(zip(corpus.mentions, units, strict=True))
     return [m for m, u in pairs if u not in chosen], [m for m, u in pairs if u in chosen]
+
+
+def _weights(corpus: Corpus, config: TrainConfig, mentions: Sequence[Mention]) -> npt.NDArray[np.float32] | None:
+    """Return the weight of each mention, that of its part; None if no part has one."""
+    if not config.corpus.weights:
+        return None
+    part = {m.id: part for m, part in zip(corpus.mentions, corpus.part_of, strict=True)}
+    return np.array([config.corpus.weights.get(part[m.id], 1.0) for m in mentions], np.float32)
 
 
 def _shared_texts(

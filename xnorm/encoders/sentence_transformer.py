@@ -46,6 +46,8 @@ class SentenceTransformerConfig(EncoderConfig):
     """Put before each name, as `query: ` for the e5 family."""
     mention_prefix: str | None = None
     """Put before each mention; default: the same as `prefix`."""
+    dimensions: int | None = Field(default=None, ge=1)
+    """Keep so many of a vector's first numbers, for models trained to be cut (Matryoshka); default: all."""
     batch_size: int = Field(default=128, ge=1)
     """Texts a forward pass."""
     device: str = Field(default="auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")
@@ -66,13 +68,12 @@ class SentenceTransformerEncoder(Encoder):
         """The model's commit on the hub or the hash of its files, so that a folder may move; loads no weights."""
         c = self.config
         view = [c.pooling, c.max_length, c.prefix, self.mention_prefix, self._dtype]
+        view += [] if c.dimensions is None else [c.dimensions]
         return f"sentence_transformer/{self._source}/{json.dumps(view, ensure_ascii=False)}"
 
     @property
     def dim(self) -> int:
-        # renamed in sentence-transformers 5.5
-        new = getattr(self.model, "get_embedding_dimension", None)
-        return int(new() if new else self.model.get_sentence_embedding_dimension())
+        return _dim(self.model)
 
     @cached_property
     def model(self) -> Any:
@@ -102,6 +103,7 @@ class SentenceTransformerEncoder(Encoder):
         model.default_prompt_name = None
         self._set_pooling(model)
         self._set_max_length(model)
+        self._set_dimensions(model)
         return model.eval()
 
     def encode(self, texts: Sequence[str]) -> Vectors:
@@ -220,6 +222,20 @@ class SentenceTransformerEncoder(Encoder):
             length = min(length, limit)
         if length is not None and length != model.max_seq_length:
             model.max_seq_length = length
+
+    def _set_dimensions(self, model: Any) -> None:
+        wanted = self.config.dimensions
+        if wanted is None:
+            return
+        if wanted > _dim(model):
+            raise ConfigError(f"model {self.config.model}: has {_dim(model)} dimensions, found {wanted}")
+        model.truncate_dim = wanted
+
+
+def _dim(model: Any) -> int:
+    # renamed in sentence-transformers 5.5
+    new = getattr(model, "get_embedding_dimension", None)
+    return int(new() if new else model.get_sentence_embedding_dimension())
 
 
 def _modules(folder: Path, name: str) -> list[dict[str, str]]:

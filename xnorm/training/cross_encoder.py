@@ -29,7 +29,7 @@ from xnorm.reranking.cross_encoder import MODEL, open_model
 from xnorm.tables import Terminology
 from xnorm.training._loop import accuracies, last_checkpoint, loop_class, watcher
 from xnorm.training._validation import VALIDATION, Validation
-from xnorm.training.base import Examples, Trainer, TrainerConfig
+from xnorm.training.base import Examples, MentionTrainer, TrainerConfig
 
 __all__ = ["CrossEncoderTrainer", "CrossEncoderTrainerConfig", "LossConfig", "sample_candidates"]
 
@@ -93,7 +93,7 @@ class CrossEncoderTrainerConfig(TrainerConfig):
     """`cpu`, `cuda`, `cuda:N` or `mps`; `auto` takes the first accelerator there is."""
 
 
-class CrossEncoderTrainer(Trainer):
+class CrossEncoderTrainer(MentionTrainer):
     """Trains a cross-encoder, keeps the best weights by accuracy on the validation, and calibrates it."""
 
     config_class: ClassVar[type[TrainerConfig]] = CrossEncoderTrainerConfig
@@ -209,6 +209,9 @@ class CrossEncoderTrainer(Trainer):
             if c.loss.regularizer == "xmen":  # whose prior of NIL is its label
                 priors = [[*own, label[-1]] for own, label in zip(priors, labels, strict=True)]
         table = {"mention": lefts, "candidates": rights, "prior": priors, "labels": labels}
+        if (weights := examples.weights) is not None and len(np.unique(weights)) > 1:
+            # of mean 1, so that the losses of all batches are together the weighted mean
+            table["weight"] = (weights / weights.mean(dtype=np.float64)).tolist()
         return datasets.Dataset.from_dict(table)
 
     def _fit(
