@@ -42,6 +42,15 @@ def test_extends_merges_mappings_and_keeps_the_parents_paths(tmp_path):
     assert config.candidates.ngrams == (2, 3)
 
 
+def test_extends_of_several_lays_each_over_those_before_it(tmp_path):
+    write(tmp_path, "name: a\ncandidates: {type: tfidf, ngrams: [2, 3]}\n", "a.yaml")
+    write(tmp_path, "name: b\ncandidates: {type: tfidf, spelling: folded}\n", "b.yaml")
+    path = write(tmp_path, "extends: [a.yaml, b.yaml]\ncandidates: {ngrams: [4, 4]}\n", "c.yaml")
+    assert read_yaml(path) == {
+        "name": "b", "candidates": {"type": "tfidf", "ngrams": [4, 4], "spelling": "folded"}
+    }  # fmt: skip
+
+
 def test_extends_in_a_circle(tmp_path):
     write(tmp_path, "extends: b.yaml\n", "a.yaml")
     path = write(tmp_path, "extends: a.yaml\n", "b.yaml")

@@ -413,6 +413,43 @@ def test_too_little_to_fit_on(terminology, translated, tmp_path):
         make(bare, **SPEC, fusion={"fit": True})
 
 
+@pytest.mark.parametrize("index_langs", [None, ["en"]])
+def test_a_fit_on_some_concepts_alone(translated, tmp_path, monkeypatch, index_langs):
+    """As of encoders that were trained on the others: neither fitted on nor judged by any other concept."""
+    from xnorm.candidates import _fitting
+
+    path = tmp_path / "held_out.txt"
+    path.write_text("# held out\n" + "".join(f"T:{i:04}\n" for i in range(150, 270)), encoding="utf-8")
+    judged = []
+    real = _fitting._judge
+    monkeypatch.setattr(_fitting, "_judge", lambda *given: judged.append(real(*given)) or judged[-1])
+    fusion = {"fit": True, "queries": 900, "index_langs": index_langs, "only_concepts": {"path": str(path)}}
+    made = make(translated, **SPEC, method="learned", fusion=fusion)
+    assert set(judged[0].owners.tolist()) == set(range(150, 270))
+    assert {*judged[0].langs} == {"de", "en", "fr"}
+    assert (judged[0].concepts >= 270).any()  # all concepts are looked up
+    fitted = made.fusion.fitted
+    assert fitted["queries"] + fitted["held_out"]["all"]["queries"] == len(judged[0].owners)
+    assert fitted["settings"]["only_concepts"]["file"] == "held_out.txt"
+    listed = {**fusion, "only_concepts": [f"T:{i:04}" for i in range(150, 270)]}
+    assert make(translated, **SPEC, fusion=listed).fusion.weights == made.fusion.weights
+    every = make(translated, **SPEC, fusion={**fusion, "only_concepts": None}).fusion
+    assert every.weights != made.fusion.weights
+    assert "only_concepts" not in every.fitted["settings"]
+
+
+def test_concepts_to_fit_on_that_will_not_do(translated, tmp_path):
+    def refused(error, message, **only):
+        with pytest.raises(error, match=message):
+            make(translated, **SPEC, fusion={"fit": True, "only_concepts": only})
+
+    refused(DataError, r"held_out\.txt: no such file", path=str(tmp_path / "held_out.txt"))
+    refused(DataError, "expected 50 or more, of only_concepts alone; name more concepts", ids=["T:0001", "T:0002"])
+    (tmp_path / "held_out.txt").write_text("\n\n")
+    refused(DataError, "holds no id", path=str(tmp_path / "held_out.txt"))
+    refused(ConfigError, "fusion.only_concepts.value_set: none of its 2 ids is in the terminology", ids=["X:1", "X:2"])
+
+
 def test_weights_fitted_elsewhere_serve_an_english_index(fitted, translated, tmp_path):
     path = tmp_path / "fusion.json"
     fitted.fusion.write(path)
@@ -559,6 +596,15 @@ def test_fuse_on_the_command_line(translated, tmp_path):
     again = CliRunner().invoke(app, [*command, "--quiet"])
     assert again.exit_code == 2
     assert "exists already; pass --overwrite" in again.output
+    (tmp_path / "ids.txt").write_text("".join(f"T:{i:04}\n" for i in range(200)))
+    some = CliRunner().invoke(
+        app, [*command, "--overwrite", "--only-concepts", str(tmp_path / "ids.txt"), "--quiet", "--trust"]
+    )
+    assert some.exit_code == 0, some.output
+    assert FusionModel.read(tmp_path / "fusion.json").fitted["settings"]["only_concepts"]["file"] == "ids.txt"
+    none = CliRunner().invoke(app, [*command, "--overwrite", "--only-concepts", str(tmp_path / "no.txt"), "--trust"])
+    assert none.exit_code == 2
+    assert "no.txt: no such file" in none.output
     few_queries = CliRunner().invoke(app, [*command, "--overwrite", "--queries", "3"])
     assert few_queries.exit_code == 2
     assert "queries" in few_queries.output

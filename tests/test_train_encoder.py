@@ -10,7 +10,7 @@ import yaml
 from names_data import read_names, records, write_names
 from typer.testing import CliRunner
 
-from xnorm.artifact import kind_of, open_folder, write_folder
+from xnorm.artifact import kind_of, open_folder, sha256_text, write_folder
 from xnorm.cli import app
 from xnorm.encoders.base import Encoder, EncoderConfig
 from xnorm.errors import ArtifactError, ConfigError, DataError, MissingExtraError
@@ -156,6 +156,9 @@ def test_a_run(plain, tmp_path):
     assert manifest["sources"] == {"X": sum(1 + len(r["synonyms"]) for r in records(200))}
     assert manifest["held_out"]["concepts"] == len(held_out.concepts)
     assert not set(held_out.concepts.tolist()) & set(names.concepts.tolist())
+    ids = (tmp_path / "out" / "held_out.txt").read_text(encoding="utf-8").split()
+    assert ids == read_names(tmp_path / "again.jsonl", records(200)).take("concepts", "id", held_out.concepts)
+    assert sha256_text("\n".join(ids)) == manifest["held_out"]["sha256"]
     assert sampler.names is names
     before, after = manifest["held_out"]["before"], manifest["held_out"]["after"]
     assert before["recall@1"] < 0.5 < after["recall@1"]

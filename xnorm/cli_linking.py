@@ -134,6 +134,15 @@ def fuse(
             help="Names in these languages stand for the index, others for mentions; default: each language in turn.",
         ),
     ] = None,
+    only_concepts: Annotated[
+        Path | None,
+        typer.Option(
+            "--only-concepts",
+            metavar="FILE",
+            help="Take mentions from the names of these concepts alone: ids, one a line, such as held_out.txt of a "
+            "trained encoder.",
+        ),
+    ] = None,
     queries: Annotated[int, typer.Option("--queries", help="Names that are used as mentions.")] = 4000,
     seed: Annotated[int, typer.Option("--seed", help="Of the draw.")] = 0,
     trust: Annotated[
@@ -151,7 +160,7 @@ def fuse(
     from xnorm.linking import fit_fusion, open_linker
 
     langs = [lang for option in index_langs or () for lang in option.split(",") if lang.strip()] or None
-    plain = {"fit": True, "queries": queries, "index_langs": langs, "seed": seed}
+    plain = {"fit": True, "queries": queries, "index_langs": langs, "seed": seed, "only_concepts": only_concepts}
     settings = validate(FusionConfig, plain, where="options")
     with Reporter(quiet=quiet or as_json) as reporter:
         linker = open_linker(index, trust=trust, progress=reporter)

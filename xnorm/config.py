@@ -244,10 +244,11 @@ def _read_with_parents(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
         data = _anchor_paths(data, _standing_in(path))
     except RecursionError:
         raise ConfigError(f"{path}: an anchor refers to itself") from None
-    parent = data.pop("extends", None)
-    if parent is None:
-        return dict(data)
-    return merge(_read_with_parents(_parent(path.parent, str(parent)), (*seen, path)), data)
+    parents = data.pop("extends", None)
+    below: dict[str, Any] = {}
+    for parent in parents if isinstance(parents, list) else [parents] * (parents is not None):
+        below = merge(below, _read_with_parents(_parent(path.parent, str(parent)), (*seen, path)))
+    return merge(below, data)
 
 
 def _parent(folder: Path, name: str) -> Path:

@@ -31,6 +31,7 @@ from scipy.optimize import minimize
 from xnorm.config import InputPath, StrictModel
 from xnorm.errors import ConfigError, DataError
 from xnorm.files import read_json
+from xnorm.filters import ValueSet
 from xnorm.text import script_of
 
 __all__ = ["FEATURES", "FusionConfig", "FusionModel", "features", "fit_shown", "fit_weights", "groups_of"]
@@ -67,6 +68,22 @@ class FusionConfig(StrictModel):
     language are mentions of an index with those in the other languages."""
     seed: int = Field(default=0, ge=0)
     """`fit` only: of the draw."""
+    only_concepts: ValueSet | None = None
+    """`fit` only: mentions are names of these concepts alone, such as those that no member's encoder was trained on:
+    `path: models/NAME/held_out.txt`, or a list of ids."""
+
+    def about(self) -> dict[str, Any]:
+        """Return the settings that a fit depends on as plain data; of a file of concepts, its checksum.
+
+        Raises:
+            DataError: there is no such file.
+        """
+        plain = self.model_dump(mode="json", include={"queries", "index_langs", "seed"})
+        if self.only_concepts is None:
+            return plain
+        if (path := self.only_concepts.path) is not None and not path.is_file():
+            raise DataError("no such file", path=path, fix="`only_concepts` of a fusion is a file of concept ids")
+        return {**plain, "only_concepts": self.only_concepts.about()}
 
     @model_validator(mode="after")
     def _check_source(self) -> FusionConfig:

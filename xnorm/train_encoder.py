@@ -24,7 +24,7 @@ from xnorm.config import ComponentConfig, StrictModel, TrainerSpec, find_config,
 from xnorm.corpus import CorpusConfig, check_gold, clean_up, missing_files, read_corpus, refuse_missing
 from xnorm.embedding import VectorCache, cache_folder, encode_unique
 from xnorm.encoder_card import model_card
-from xnorm.encoders.base import Encoder
+from xnorm.encoders.base import HELD_OUT_IDS, Encoder
 from xnorm.encoders.sentence_transformer import SentenceTransformerConfig
 from xnorm.errors import ConfigError
 from xnorm.held_out import HeldOut, HeldOutConfig, Retrieval, compare_retrieval
@@ -130,6 +130,7 @@ class _Plan:
     names: AlignedNames
     held_out: HeldOut
     sampler: BatchSampler
+    held_out_ids: list[str]
     about: dict[str, Any]
 
 
@@ -185,6 +186,7 @@ def run_encoder_training(
             "compared": compare_retrieval(before, after),
         }
         (folder / "README.md").write_text(model_card(about, output), encoding="utf-8")
+        (folder / HELD_OUT_IDS).write_text("\n".join([*plan.held_out_ids, ""]), encoding="utf-8")
     trainer.forget(work)
     return about
 
@@ -260,7 +262,7 @@ def _plan(
         },
     }
     sampler = BatchSampler(names, config.sampling, neighbours=neighbours, seed=seed)
-    return _Plan(trainer, terminology, names, held_out, sampler, about)
+    return _Plan(trainer, terminology, names, held_out, sampler, ids, about)
 
 
 def _terminology(config: EncoderTrainConfig) -> Terminology:

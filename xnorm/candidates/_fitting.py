@@ -15,10 +15,12 @@ import pyarrow.compute as pc
 from xnorm.candidates._vectors import main_langs
 from xnorm.candidates.base import Allowed, Rows
 from xnorm.errors import DataError
+from xnorm.filters import QueryFilters
 from xnorm.fusion import Floats, FusionConfig, FusionModel, features, fit_shown, fit_weights
 from xnorm.metrics import Measured, parse_metric
 from xnorm.progress import Progress, no_progress
 from xnorm.resampling import bootstrap, compare
+from xnorm.restriction import Restrictions
 from xnorm.tables import Terminology
 from xnorm.text import LangFilter, fold_case, lang_code
 from xnorm.types import Mention
@@ -76,12 +78,14 @@ def fit_on_names(
 
     A query is a name; all names in its language are left out of what it is looked up in. Names in the language that
     most names are in come, one of a concept, from those that have several, and they alone (in whatever case) are left
-    out. Homonyms in the language are right, too.
+    out. Homonyms in the language are right, too. With `only_concepts` the mentions are names of these concepts, fitted
+    on and judged by; all concepts are looked up.
 
     Raises:
-        DataError: too few names to fit on.
-        ConfigError: `index_langs` has no names.
+        DataError: too few names to fit on, `index_langs` has no names, or the file of `only_concepts` cannot be read.
+        ConfigError: none of `only_concepts` is in the terminology.
     """
+    settings = config.about()
     rng = np.random.default_rng(config.seed)
     held = rng.random(len(terminology)) < HELD_OUT
     parts = list(_parts(terminology, config, rng))
@@ -91,6 +95,8 @@ def fit_on_names(
     if known < ENOUGH:
         problem = f"the fusion has {known} names to be fitted on, expected {ENOUGH} or more"
         fix = "add translations or synonyms to the terminology, or give it a fusion.path that was fitted on another one"
+        if config.only_concepts is not None:
+            problem, fix = f"{problem}, of only_concepts alone", "name more concepts that have translations or synonyms"
         raise DataError(f"{problem}; {fix}")
     names = list(ensemble.members)
     groups = [judged.groups[row] for row in np.flatnonzero(fit)]
@@ -112,7 +118,7 @@ def fit_on_names(
         "fingerprint": terminology.fingerprint,
         "queries": int(fit.sum()),
         "with_the_right_concept": known,
-        "settings": config.model_dump(mode="json", include={"queries", "index_langs", "seed"}),
+        "settings": settings,
         "held_out": _report(judged, z, ~fit),
     }
     return model.model_copy(update={"slope": slope, "offset": offset, "fitted": about})
@@ -126,6 +132,7 @@ def _by_member(weights: Floats, names: list[str]) -> dict[str, tuple[float, floa
 def _parts(terminology: Terminology, config: FusionConfig, rng: np.random.Generator) -> Iterator[_Part]:
     """Yield the queries, language by language, as many of each as there are to be had."""
     langs, place = main_langs(terminology)
+    asked = _asked(terminology, config)
     counts = np.bincount(place, minlength=len(langs))
     main = int(counts.argmax())
     wanted = None if config.index_langs is None else LangFilter(config.index_langs)
@@ -141,9 +148,9 @@ def _parts(terminology: Terminology, config: FusionConfig, rng: np.random.Genera
     for at, lang in enumerate(langs):
         own = place == at
         if at == main:
-            parts.append(_synonyms(terminology, lang, index, own, 2 * config.queries, rng))
+            parts.append(_synonyms(terminology, lang, index, own & asked, 2 * config.queries, rng))
         elif wanted is None or not wanted(lang):
-            parts.append(_translations(terminology, lang, index & ~own, own, rng))
+            parts.append(_translations(terminology, lang, index & ~own, own & asked, rng))
     each = -(-config.queries // max(1, sum(len(part.rows) > 0 for part in parts)))
     for part in parts:
         if len(part.rows):
@@ -152,6 +159,14 @@ def _parts(terminology: Terminology, config: FusionConfig, rng: np.random.Genera
             if part.lang == langs[main]:
                 left[_alike(terminology, rows)] = False
             yield _Part(part.lang, left, rows)
+
+
+def _asked(terminology: Terminology, config: FusionConfig) -> Mask:
+    """Return which names may be mentions, shape (names,)."""
+    if config.only_concepts is None:
+        return np.ones(terminology.n_names, bool)
+    known = Restrictions(terminology)
+    return known.names(known.resolve(QueryFilters(value_set=config.only_concepts), "fusion.only_concepts"))
 
 
 def _translations(terminology: Terminology, lang: str, index: Mask, own: Mask, rng: np.random.Generator) -> _Part:

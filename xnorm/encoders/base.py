@@ -10,13 +10,19 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import field_validator
 
+from xnorm.artifact import MANIFEST
 from xnorm.config import ComponentConfig
 from xnorm.errors import ConfigError
 from xnorm.text import lang_code, main_lang
 
-__all__ = ["Encoder", "EncoderConfig", "Vectors", "unit_rows"]
+__all__ = ["BESIDE_THE_MODEL", "HELD_OUT_IDS", "Encoder", "EncoderConfig", "Vectors", "unit_rows"]
 
 Vectors = npt.NDArray[np.float32]
+
+HELD_OUT_IDS = "held_out.txt"
+"""In the folder of a trained encoder: ids of the concepts that it was not trained on, one a line."""
+BESIDE_THE_MODEL = frozenset({MANIFEST, HELD_OUT_IDS})
+"""Files of such a folder that say things of the model; no vector depends on them."""
 
 
 class EncoderConfig(ComponentConfig):

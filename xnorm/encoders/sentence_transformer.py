@@ -17,7 +17,7 @@ import numpy as np
 from pydantic import Field
 
 from xnorm.artifact import sha256_file
-from xnorm.encoders.base import Encoder, EncoderConfig, Vectors, unit_rows
+from xnorm.encoders.base import BESIDE_THE_MODEL, Encoder, EncoderConfig, Vectors, unit_rows
 from xnorm.errors import ConfigError
 from xnorm.loading import first_device, position_limit, quiet, random_weights
 from xnorm.registry import require
@@ -27,7 +27,8 @@ __all__ = ["SentenceTransformerConfig", "SentenceTransformerEncoder"]
 
 TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "sentencepiece.bpe.model", "spiece.model")
 READ_BY_MODEL = {".json", ".txt", ".model", ".safetensors"}
-"""Suffixes of the files that a model is made of; all others (README, training state) do not change its vectors."""
+"""Suffixes of the files that a model is made of; all others (README, training state) do not change its vectors, nor do
+`BESIDE_THE_MODEL`."""
 
 
 class SentenceTransformerConfig(EncoderConfig):
@@ -277,7 +278,7 @@ def _check_folder(folder: Path, name: str) -> None:
 def _fingerprint(folder: Path) -> str:
     """Return a hash of the files that the vectors depend on, by their names inside the folder and their content."""
     places = {folder} | {folder / m["path"] for m in _modules(folder, str(folder))}
-    files = {p for place in places if place.is_dir() for p in place.iterdir()}
+    files = {p for place in places if place.is_dir() for p in place.iterdir()} - {folder / n for n in BESIDE_THE_MODEL}
     digest = hashlib.sha256()
     for path in sorted(files):
         if path.is_file() and path.suffix in READ_BY_MODEL and not path.name.startswith("."):
