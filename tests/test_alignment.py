@@ -72,9 +72,20 @@ def test_regions_are_their_language(tmp_path):
 
 def test_a_language_without_names(terminology):
     with pytest.raises(
-        ConfigError, match=r"languages: the terminology has no names in 'sw'; it has some in de, en, fr, zh"
+        ConfigError,
+        match=r"languages: the terminology has no preferred or exact names in 'sw'; it has some in de, en, fr, zh",
     ):
         AlignedNames.of(terminology, NamesConfig(languages=["en", "sw"]))
+
+
+def test_a_language_whose_names_are_of_other_scopes(tmp_path):
+    made = [concept(i, f"a{i}", f"b{i}") for i in range(5)]
+    made[0]["synonyms"].append({"name": "nói", "lang": "vi", "scope": "related"})
+    terminology = read_names(tmp_path / "x.jsonl", made)
+    with pytest.raises(ConfigError, match=r"no preferred or exact names in 'vi'; it has some in en"):
+        AlignedNames.of(terminology, NamesConfig(languages=["en", "vi"]))
+    related = NamesConfig(languages=["en", "vi"], scopes=["preferred", "exact", "related"])
+    assert AlignedNames.of(terminology, related).languages == ["en", "vi"]
 
 
 def test_unknown_scopes():

@@ -23,7 +23,7 @@ from xnorm.errors import ConfigError, DataError, MissingExtraError
 from xnorm.losses import NotFiniteError
 from xnorm.memory import Chunks
 from xnorm.training import _alignment_loop as loop_module
-from xnorm.training._alignment_loop import CollapseError, Loop, Schedule, State
+from xnorm.training._alignment_loop import CollapseError, Loop
 from xnorm.training._passes import Passes
 from xnorm.training.bi_encoder import BiEncoderTrainer, BiEncoderTrainerConfig
 
@@ -555,21 +555,6 @@ def test_epochs(tiny, small):
     for settings, wanted in ({}, each), ({"epochs": 2.5}, 2.5 * each), ({"steps": 7}, 7), ({"epochs": 1e-9}, 1):
         own = trainer(tiny, device="cpu", **settings)
         assert own.estimate(names, held, sampler=sampler).steps == round(wanted)
-
-
-def test_the_schedule():
-    schedule = Schedule(100, 1.0, 4, 3, 0, 0)
-    assert [schedule.rate(i) for i in (0, 1, 4)] == pytest.approx([0.2, 0.4, 1])
-    assert [schedule.rate(i) for i in (5, 50, 99)] == pytest.approx([1, 50 / 95, 1 / 95])
-    for steps, evaluations in ((100, 4), (7, 3), (3, 5), (1, 1)):
-        some = Schedule(steps, 1.0, evaluations, 3, 0, 0)
-        found = [i for i in range(1, steps + 1) if some.measures(i)]
-        assert len(found) == min(steps, evaluations)
-        assert found[-1] == steps
-    state = State(history=[{"mrr": x} for x in (0.1, 0.5, 0.4, 0.5)])
-    assert state.is_out(2)
-    assert not state.is_out(3)
-    assert not State().is_out(1)
 
 
 # --- settings -----------------------------------------------------------------------------------------------------

@@ -116,6 +116,17 @@ def test_more_dimensions_than_there_are_are_refused(any_model):
         make(any_model, dimensions=33).encode(["a"])
 
 
+def test_the_identity_is_that_of_the_model_and_not_of_what_is_said_of_it(any_model, tmp_path):
+    """A trained folder has a manifest with times in it, held-out ids and a card; equal weights are equal encoders."""
+    folder = shutil.copytree(any_model, tmp_path / "model")
+    before = make(folder).identity
+    for name in ("manifest.json", "held_out.txt", "README.md"):
+        (folder / name).write_text(name)
+    assert make(folder).identity == before
+    (folder / "config.json").write_text((folder / "config.json").read_text() + " ")
+    assert make(folder).identity != before
+
+
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_half_precision_gives_float32_vectors_nearby(any_model, dtype):
     exact, half = make(any_model, device="cpu"), make(any_model, device="cpu", dtype=dtype)

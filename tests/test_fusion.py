@@ -194,6 +194,7 @@ def test_bad_files(tmp_path):
         (json.dumps({**good, "weights": {"a": [1, 2]}}), "is no fitted fusion: weights.a"),
         (json.dumps({**good, "slope": math.nan}), "slope"),
         (json.dumps({**good, "slope": -1}), "slope"),
+        (json.dumps({**good, "weights": {"a": [1e300, 2, 3]}}), "is no fitted fusion: weights.a"),
         (json.dumps({**good, "version": 2}), "version"),
         (json.dumps({**good, "more": 1}), "unknown key 'more'"),
     ):
@@ -288,6 +289,34 @@ def test_learned_scores_are_what_brute_force_says(learned, terminology):
                 assert score == pytest.approx(wanted[concept], abs=3e-6)
                 assert rated[row, concept] == pytest.approx(score, abs=3e-6)
             assert (np.diff(found.scores[row, :size]) <= 0).all()
+
+
+@pytest.mark.usefixtures("few")
+def test_scores_depend_on_the_depth_of_the_weights_alone(learned, terminology):
+    mentions = list(map(Mention, MENTIONS))
+    wanted = learned.generate(mentions, 12)
+    learned.config = learned.config.model_copy(update={"depth": 2})
+    for k in (1, 3, 12):
+        found = learned.generate(mentions, k)
+        np.testing.assert_array_equal(found.concepts, wanted.concepts[:, :k])
+        np.testing.assert_allclose(found.scores, wanted.scores[:, :k], atol=1e-6)
+    rated, _ = learned.score(mentions, wanted.concepts[:, :2])
+    np.testing.assert_allclose(rated, wanted.scores[:, :2], atol=3e-6)
+
+
+def test_an_index_that_was_fitted_with_other_settings(fitted, translated, tmp_path):
+    fitted.save(tmp_path)
+
+    def load(**settings):
+        changed = fitted.config.fusion.model_copy(update=settings)
+        config = fitted.config.model_copy(update={"fusion": changed})
+        return type(fitted).load(config, translated, tmp_path).fusion
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert load() == fitted.fusion
+    with pytest.warns(XnormWarning, match="was fitted with other settings; `xnorm index --overwrite` fits it again"):
+        load(queries=901)
 
 
 def test_a_saved_ensemble_keeps_its_weights(learned, terminology, tmp_path):

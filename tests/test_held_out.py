@@ -65,15 +65,30 @@ def test_queries_and_their_pool(names, seed):
 
 
 def test_numbers_of_what_is_held_out(names):
-    _, held = choose(names, share=0.5, most=12, queries=5, pool=30, drawn_queries=2, drawn_pool=10)
+    _, held = choose(names, share=0.5, most=24, queries=5, pool=30, drawn_queries=2, drawn_pool=10)
     groups = np.unique(names.groups[np.isin(names.concepts, held.concepts)])
-    assert len(groups) == 12
+    assert len(groups) == 24
     assert set(Counter(held.langs).values()) == {5}
     assert set(Counter(held.drawn.langs).values()) == {2}
     for task, others in ((held, 30), (held.drawn, 10)):
         assert len(set(task.pool_groups.tolist()) - set(groups.tolist())) <= others
         assert (~np.isin(task.pool_groups, groups)).sum() == others
         assert task.n_texts == len(task.pool) + len(task.queries)
+
+
+def test_weights_are_not_chosen_by_the_names_that_tell_what_they_are_worth(names):
+    _, held = choose(names)
+    groups = set(names.groups[np.isin(names.concepts, held.concepts)].tolist())
+    chosen, told = ({*task.wanted.tolist()} for task in (held.drawn, held))
+    assert chosen
+    assert chosen.isdisjoint(told)
+    assert chosen | told <= groups
+    assert len(told) > len(chosen)
+    assert not chosen & {*held.pool_groups.tolist()}
+    assert set(held.drawn.concepts.tolist()) < set(held.concepts.tolist())
+    _, few = choose(names, most=2)
+    assert few.drawn.wanted.tolist()
+    assert {*few.drawn.wanted.tolist()} == {*few.wanted.tolist()}
 
 
 def test_the_draw_depends_on_the_seed_alone(names):

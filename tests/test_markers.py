@@ -158,6 +158,14 @@ def sentences(text, *args, **options):
     return [text[a:b] for a, b in cut_sentences(text, *args, **options)]
 
 
+@pytest.mark.parametrize("style", STYLES)
+def test_much_white_space_takes_no_time(style):
+    marked = mark("fever", [(0, 5)], STYLES[style])
+    opening, space = STYLES[style].opening[0], " " * 300_000  # for hours, where each space can be read in two ways
+    for text in (f"{opening}{space}x", f"{opening}1{space}x", f"{opening}/{space}m{space}x"):
+        assert unmark(text, marked).text == text
+
+
 def test_sentences_end_at_stops_and_lines():
     text = "He had pain (e.g. in Dr. A. Smith's leg). Did p < 0.05 hold?  \nYes! 3 of 4. et al. did"
     assert sentences(text) == [

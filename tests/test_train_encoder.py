@@ -18,7 +18,9 @@ from xnorm.linker import Linker
 from xnorm.train import TrainConfig
 from xnorm.train_encoder import (
     KIND,
+    WEAK,
     EncoderTrainConfig,
+    _mentions,
     estimate_training,
     in_words,
     read_training,
@@ -155,6 +157,7 @@ def test_a_run(plain, tmp_path):
     assert manifest["names"] == names.counts()
     assert manifest["sources"] == {"X": sum(1 + len(r["synonyms"]) for r in records(200))}
     assert manifest["held_out"]["concepts"] == len(held_out.concepts)
+    assert manifest["held_out"]["looked_up"] == len(set(held_out.wanted.tolist())) < len(held_out.concepts)
     assert not set(held_out.concepts.tolist()) & set(names.concepts.tolist())
     ids = (tmp_path / "out" / "held_out.txt").read_text(encoding="utf-8").split()
     assert ids == read_names(tmp_path / "again.jsonl", records(200)).take("concepts", "id", held_out.concepts)
@@ -166,7 +169,7 @@ def test_a_run(plain, tmp_path):
     assert (row["before"], row["after"]) == (before["recall@1"], after["recall@1"])
     assert row["low"] > 0
     assert re.fullmatch(r"aligning [\d,]+ names of \d+ concepts, .* in 4 languages; \d+ concepts are held out", said[0])
-    assert said[1] == "about 34 min, 2.1 GB of memory at most; 950 updates of 16 pairs (cpu)"
+    assert said[1] == "about 34 min, 2.1 GB of memory at most; 950 updates of 16 pairs (cpu); longer on a busy machine"
     assert (work / "forgotten").exists()
 
 
@@ -201,6 +204,7 @@ def test_the_card(plain, tmp_path):
         "ran to its end; 950 updates in 1.5 min; seed 0",
         "it helped.",
         about["terminology"][:16],
+        "the best weights were chosen by others",
         "| all | recall@1 | ",
         "| zh | recall@64 | ",
         r"p \< 0.001",
@@ -316,6 +320,22 @@ def test_mentions_are_texts_too(plain, tmp_path):
     assert "- Mentions: 200 of the parts all" in (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
 
 
+def test_mentions_that_no_person_annotated_are_not_measured_by(plain, tmp_path):
+    terminology = read_names(tmp_path / "again.jsonl", records(200))
+    concept = terminology.take("concepts", "id", [0])[0]
+    line = {"id": "m", "mention": "a mention", "gold": [concept], "lang": "en"}
+    (tmp_path / "mentions.jsonl").write_text(json.dumps(line) + "\n")
+    parts = {
+        "real": {"type": "jsonl", "path": str(tmp_path / "mentions.jsonl")},
+        "made": {"type": "synthetic", "path": str(tmp_path / "names.jsonl"), "mentions": 5},
+    }
+    for weights, wanted in (({}, {1.0, WEAK}), ({"real": 2.0, "made": 0.25}, {2.0, 0.25})):
+        extra, _ = _mentions(config(plain, corpus={"parts": parts, "weights": weights}), terminology, print)
+        assert {e.weight for e in extra} == wanted
+        assert extra[0].weight == max(wanted)
+    assert WEAK < 1
+
+
 def test_neighbours_of_an_index(plain, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     index = {
@@ -372,7 +392,7 @@ def test_nothing_to_align(plain, tmp_path):
 
 
 def test_a_language_without_names(plain, tmp_path):
-    refused(plain, tmp_path, "no names in 'vi'", names={"languages": ["en", "vi"]})
+    refused(plain, tmp_path, "no preferred or exact names in 'vi'", names={"languages": ["en", "vi"]})
 
 
 def test_missing_files(plain, tmp_path):
@@ -456,7 +476,7 @@ def test_the_estimate_alone(plain, tmp_path):
     before = sorted(tmp_path.rglob("*"))
     found = command("train", path, "--output", tmp_path / "out", "--estimate")
     assert found.exit_code == 0, found.output
-    assert found.stdout == "about 34 min, 2.1 GB of memory at most; 950 updates of 16 pairs (cpu)\n"
+    assert found.stdout.startswith("about 34 min, 2.1 GB of memory at most; 950 updates of 16 pairs (cpu); longer on")
     found = command("train", path, "--output", tmp_path / "out", "--estimate", "--json", "--quiet")
     assert json.loads(found.stdout) == estimate_training(config(plain)).as_dict()
     assert sorted(tmp_path.rglob("*")) == before

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
-from itertools import chain, pairwise
+from itertools import chain
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ from xnorm.encoders.static import Pieces, StaticCard, TextRows
 from xnorm.encoders.use import UseConfig
 from xnorm.held_out import HeldOut, HeldOutConfig
 from xnorm.sampling import BatchSampler, SamplingConfig
-from xnorm.training._static_loop import Schedule, State, TextTable
+from xnorm.training._static_loop import TextTable
 from xnorm.training._static_model import StaticModel, align_loss, distil_loss
 from xnorm.training._static_start import principal, prune, start_from
 from xnorm.training.static import StaticTrainer, StaticTrainerConfig
@@ -267,15 +267,14 @@ def test_the_estimate_says_steps_pairs_time_and_memory(task, monkeypatch):
     assert found.bytes > 2 * 2049 * 32 * 4
 
 
-def test_the_schedule_warms_up_falls_and_measures_evenly():
-    schedule = Schedule(100, 1.0, 4, 3, 0.0, 0)
-    rates = [schedule.rate(step) for step in range(100)]
-    assert max(rates) == rates[4] or max(rates) == rates[5]
-    assert rates[0] == pytest.approx(0.2)
-    assert all(a > b for a, b in pairwise(rates[5:]))
-    assert [done for done in range(1, 101) if schedule.measures(done)] == [25, 50, 75, 100]
-    history = [{"mrr": m} for m in (0.1, 0.5, 0.4, 0.5)]
-    assert [State(history=history[:n]).is_out(2) for n in range(5)] == [False, False, False, False, True]
+def test_the_estimate_goes_by_the_fastest_step_but_for_the_first(task, monkeypatch):
+    clock, durations = [0.0], iter([1, 9, 2, 7])
+    monkeypatch.setattr(
+        "xnorm.training.static.StaticLoop.step", lambda loop: clock.insert(0, clock[0] + next(durations))
+    )
+    monkeypatch.setattr("xnorm.training.static.time.perf_counter", lambda: clock[0])
+    names, held, sampler = task
+    assert trainer(**SMALL, steps=10).estimate(names, held, sampler=sampler).seconds == 20
 
 
 def test_the_estimate_of_a_distillation_asks_the_teacher_for_few_names_only(task):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import random
+import shutil
 
 import pytest
 from hypothesis import given, settings
@@ -21,6 +22,7 @@ from xnorm.errors import ConfigError
 from xnorm.plausibility import effective_length, foreign_script, in_another_language
 from xnorm.projection import ProjectionConfig, finish, prepare, project
 from xnorm.sources import TerminologyConfig, read_terminology
+from xnorm.train import TrainConfig, _split
 from xnorm.translation import TranslationConfig, run_translation
 from xnorm.translation_audit import Lexicon, TranslationAudit
 from xnorm.types import Document, Mention
@@ -208,6 +210,49 @@ def test_entities_without_a_place_are_counted():
     assert carried(row, "good")[0].mentions[0].spans == ((3, 9),)
 
 
+def test_a_text_inside_another_entity_is_not_found():
+    # "renal" stands once in both, but in the translation it is a word of the other entity
+    source = document("The renal and kidney failure", "renal", "kidney failure")
+    words = {
+        source.text: "Lo nefrítico y la insuficiencia renal", "renal": "renal", "kidney failure": "insuficiencia renal",
+    }  # fmt: skip
+
+    def translate(text):
+        return words.get(text, words[source.text])
+
+    found, audit = carried(source, translate)
+    assert not found.mentions
+    assert audit.dropped == {"its text was found in another entity": 2}
+    # with its markers, the other one is sure
+    found, audit = carried(
+        source, lambda t: "Lo nefrítico y la [2]insuficiencia renal[/2]" if "[2]" in t else translate(t)
+    )
+    assert texts(found) == {"C:1": "insuficiencia renal"}
+    assert audit.dropped == {"both markers are lost": 1}
+    nested = document("The kidney failure", "kidney failure", "kidney")
+    words |= {nested.text: "La insuficiencia renal", "kidney": "renal"}
+    found, _ = carried(nested, lambda t: words.get(t, words[nested.text]))
+    assert texts(found) == {"C:0": "insuficiencia renal", "C:1": "renal"}
+
+
+def test_a_sentence_that_lost_all_entities_is_the_one_without_markers():
+    source = document("We saw fever today", "fever")
+
+    def dressing(text):
+        words = {source.text: "We saw fiebre today", "fever": "pirexia"}
+        return words.get(text, text.translate(str.maketrans("[]<>{}", "()()()")).replace("fever", "calentura"))
+
+    found, audit = carried(source, dressing)
+    assert found.text == "We saw fiebre today"
+    assert audit.dropped == {"both markers are lost": 1}
+
+
+def test_no_translation_and_no_markers():
+    found, audit = carried(document("We saw fever today", "fever"), "empty", markers=[])
+    assert found.text == ""
+    assert audit.dropped == {"the translation is empty": 1}
+
+
 WORDS = ["".join(chr(97 + (n * k) % 26) for k in (1, 3, 7)) + chr(97 + n % 26) + chr(97 + n // 26) for n in range(60)]
 SHAPES = st.lists(
     st.tuples(st.integers(0, 55), st.integers(1, 6), st.none() | st.tuples(st.integers(1, 4), st.integers(1, 3))),
@@ -357,6 +402,53 @@ def test_a_translator_that_does_harm_is_refused_and_nothing_written(corpus, tmp_
         run_translation(settings_of(corpus, **options), tmp_path / "out")
     assert message in str(caught.value)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (lambda texts: None, "gave NoneType, expected a list of texts"),
+        (lambda texts: "".join(texts), "gave str, expected a list of texts"),
+        (lambda texts: [*texts, "more"], "gave 3 translations of 2 texts"),
+        (lambda texts: [None for _ in texts], "gave NoneType for a translation"),
+    ],
+)
+def test_a_translator_that_gives_no_texts(corpus, tmp_path, monkeypatch, answer, message):
+    monkeypatch.setattr(FakeTranslator, "translate", lambda self, texts, source, target: answer(texts))
+    with pytest.raises(ConfigError) as caught:
+        run_translation(settings_of(corpus), tmp_path / "out")
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert not list(tmp_path.glob(".out*"))
+
+
+def test_a_translation_is_weak_and_not_trained_on_where_its_source_is_judged(corpus, tmp_path):
+    run_translation(settings_of(corpus), tmp_path / "out")
+    moved = tmp_path / "elsewhere" / "train.jsonl.gz"
+    moved.parent.mkdir()
+    shutil.copy(tmp_path / "out" / "train.jsonl.gz", moved)
+
+    def config(path, **keys):
+        parts = {name: {"type": "bigbio", "path": str(p)} for name, p in (("train", corpus), ("train-es", path))}
+        linker = {"name": "x", "terminology": {"sources": [{"type": "jsonl", "path": "x.jsonl"}]},
+                  "candidates": {"type": "tfidf"}}  # fmt: skip
+        plain = {"name": "x", "linker": linker, "corpus": {"parts": parts, **keys}, "validation": 0.4,
+                 "trainer": {"type": "cross_encoder", "model": "./x"}}  # fmt: skip
+        return validate(TrainConfig, plain, where="test")
+
+    assert config(moved).corpus.strong == ["train", "train-es"]  # nothing says what it is
+    for weak in (config(tmp_path / "out" / "train.jsonl.gz"), config(moved, weights={"train-es": 0.5})):
+        assert weak.corpus.strong == ["train"]
+        said = []
+        training, validation = _split(read_corpus(weak.corpus), weak, said.append)
+        assert {m.id.split("/")[0] for m in validation} == {"train"}
+        assert {m.id.split("/")[0] for m in training} == {"train", "train-es"}
+        assert len({m.document for m in validation}) == 2
+        assert not {m.document for m in validation} & {m.document for m in training}
+        assert said == [
+            "the validation is drawn of train alone, not of the weak train-es",
+            "left out 4 mentions of weak parts, whose documents the validation has, too",
+        ]
 
 
 def test_a_killed_run_goes_on_where_it_was(corpus, tmp_path):

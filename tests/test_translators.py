@@ -8,6 +8,7 @@ import shutil
 import sys
 import time
 import warnings
+from importlib.util import find_spec
 
 import pytest
 
@@ -183,6 +184,15 @@ def test_a_command_that_takes_too_long_is_ended_with_its_children(tmp_path):
     assert not (tmp_path / "late").exists()
 
 
+def test_a_command_is_not_waited_for_when_its_child_has_left(tmp_path, monkeypatch):
+    monkeypatch.setattr("xnorm.translators.command.PATIENCE", 0.2)
+    child = f"import time, pathlib; time.sleep(20); pathlib.Path({str(tmp_path / 'late')!r}).touch()"
+    code = f"import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', {child!r}], start_new_session=True)"
+    with pytest.raises(ConfigError, match="was not done with 1 texts"):
+        command(f"{code}; time.sleep(20)", timeout=1).translate(["one"], "en", "es")
+    assert not (tmp_path / "late").exists()
+
+
 def test_there_must_be_such_a_program():
     with pytest.raises(ConfigError, match="there is no program 'no-such-program'"):
         make("command", command=["no-such-program"]).translate(["x"], "en", "es")
@@ -204,6 +214,9 @@ def test_another_script_is_another_translator(tmp_path):
     script.write_text(GOOD + "#")
     assert make("command", command=["python", str(script)]).identity != one
     assert command(GOOD).identity != command(GOOD, version="2").identity
+    one = make("command", command=[str(script)]).identity
+    script.write_text(GOOD)
+    assert make("command", command=[str(script)]).identity != one
 
 
 @pytest.fixture(scope="module")
@@ -302,6 +315,20 @@ def test_models_say_what_is_wrong(seq2seq, tiny, tmp_path):
         shutil.copy(seq2seq / "nllb" / name, tmp_path / "empty")
     with pytest.raises(ConfigError, match="cannot be loaded"):  # pickled weights are not opened
         make("huggingface", model=str(tmp_path / "empty"), device="cpu").translate(["a"], "en", "es")
+
+
+@pytest.mark.torch
+@pytest.mark.skipif(find_spec("sentencepiece") is not None, reason="sentencepiece is installed")
+@pytest.mark.parametrize(("kind", "tokenizer"), [("marian", "MarianTokenizer"), ("m2m_100", "M2M100Tokenizer")])
+def test_the_package_of_a_tokenizer_is_named(tmp_path, kind, tokenizer):
+    pytest.importorskip("transformers", reason="needs the extra torch")
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": kind, "vocab_size": 4}))
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": tokenizer}))
+    (tmp_path / "vocab.json").write_text(json.dumps({"<s>": 0, "<pad>": 1, "</s>": 2, "<unk>": 3}))
+    for name in ("source.spm", "target.spm", "sentencepiece.bpe.model"):
+        (tmp_path / name).write_text("x")
+    with pytest.raises(ConfigError, match="pip install sentencepiece"):
+        make("huggingface", model=str(tmp_path), device="cpu").translate(["a"], "en", "es")
 
 
 def test_a_name_on_the_hub_needs_its_commit(tmp_path):

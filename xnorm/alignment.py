@@ -95,7 +95,7 @@ class AlignedNames:
         texts = [clean(text) for text in terminology.take("names", "text", rows)]
         langs = [main_lang(lang) for lang in terminology.take("names", "lang", rows)]
         concepts = terminology.name_concept[rows].astype(np.int64)
-        known = getattr(terminology, "name_weights", None)
+        known = terminology.name_weights
         weights = np.ones(len(rows), np.float32) if known is None else np.asarray(known, np.float32)[rows]
         if extra:
             of = terminology.rows([e.concept for e in extra]).astype(np.int64)
@@ -151,10 +151,12 @@ def _wanted(terminology: Terminology, config: NamesConfig) -> Ints:
         good = np.array([bool(wanted(tag or "")) for tag in tags.dictionary.to_pylist()] + [False])
         masks.append(good[pc.fill_null(tags.indices, -1).to_numpy(zero_copy_only=False)])
     if config.languages is not None:
-        found = {main_lang(lang) for lang in terminology.count_by("names", "lang")}
+        tags = terminology.names.column("lang").filter(pa.array(masks[1])).unique().to_pylist()
+        found = {main_lang(tag or "") for tag in tags} - {""}
         for lang in sorted({main_lang(code) for code in asked.wanted or ()} - found):
             raise ConfigError(
-                f"languages: the terminology has no names in '{lang}'; it has some in {', '.join(sorted(found))}"
+                f"languages: the terminology has no {' or '.join(config.scopes)} names in '{lang}'; it has some in "
+                f"{', '.join(sorted(found)) or 'no language'}"
             )
     return np.flatnonzero(masks[0] & masks[1])
 

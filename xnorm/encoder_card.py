@@ -17,7 +17,7 @@ def verdict(about: Mapping[str, Any]) -> str:
     """Return on one line whether the training helped on held-out concepts."""
     row = about["held_out"]["compared"][0]
     figures = f"{_figure(row['before'])} before, {_figure(row['after'])} after ({_difference(row)})"
-    where = f"recall@1 on {row['queries']:,} names of {about['held_out']['concepts']:,} held-out concepts"
+    where = f"recall@1 on {row['queries']:,} names of {_looked_up(about):,} held-out concepts"
     if row["difference"] is None or row["low"] is None:
         return f"{where}: {figures}; too few to say whether it helped"
     if row["low"] > 0:
@@ -73,8 +73,9 @@ def model_card(about: Mapping[str, Any], output: Path) -> str:
         "",
         one_line(verdict(about), 400) + ".",
         "",
-        f"No name of the {about['held_out']['concepts']:,} held-out concepts was trained on. One name in each language "
-        f"was looked up among {about['held_out']['pool']:,} names. Intervals are of 95 %, by resampling concepts; "
+        f"No name of the {about['held_out']['concepts']:,} held-out concepts was trained on. Of {_looked_up(about):,} "
+        f"of them one name in each language was looked up among {about['held_out']['pool']:,} names; the best weights "
+        "were chosen by others, where there are enough. Intervals are of 95 %, by resampling concepts; "
         "p-values are of a paired randomisation test.",
         "",
         *table(("language", "metric", "names", "before", "after", "difference"), measures(about)),
@@ -95,6 +96,12 @@ def model_card(about: Mapping[str, Any], output: Path) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _looked_up(about: Mapping[str, Any]) -> int:
+    """Return of how many concepts names were looked up; those that share a name count as one."""
+    found = about["held_out"]
+    return int(found.get("looked_up", found["concepts"]))  # models of an earlier xnorm do not say
 
 
 def _without_folders(settings: Any) -> Any:

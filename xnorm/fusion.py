@@ -50,7 +50,7 @@ LEAST = 30
 STEEPEST = 5.0
 """Most units of u in a standard deviation of z, so that scores keep their digits."""
 
-Finite = Annotated[float, Field(allow_inf_nan=False)]
+Finite = Annotated[float, Field(ge=-1e15, le=1e15, allow_inf_nan=False)]
 Weights = dict[str, tuple[Finite, Finite, Finite]]
 
 
@@ -104,7 +104,7 @@ class FusionModel(StrictModel):
     """By member, of its features."""
     groups: dict[str, Weights]
     """What is added for a script (`script:han`) or a language (`lang:de`)."""
-    slope: float = Field(gt=0, allow_inf_nan=False)
+    slope: float = Field(gt=0, le=1e15, allow_inf_nan=False)
     """Units of u in one of z."""
     offset: Finite
     """What u is at z = 0."""
@@ -133,8 +133,10 @@ class FusionModel(StrictModel):
             raise DataError(problem, path=path, fix="`xnorm fuse INDEX --output FILE` writes one") from None
 
     def write(self, path: Path) -> None:
-        """Write a JSON file."""
-        path.write_text(json.dumps(self.model_dump(mode="json"), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        """Write a JSON file, whole or not at all."""
+        part = path.with_name(f".{path.name}.part")
+        part.write_text(json.dumps(self.model_dump(mode="json"), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        part.replace(path)
 
     def check(self, members: Mapping[str, str], where: str) -> str | None:
         """Refuse members that the weights are not of; return a warning where they are not quite the same.

@@ -32,7 +32,7 @@ class Style:
 
 
 def _style(opening: str, closing: str, begins: str, ends: str) -> Style:
-    slash = r"\s*(?P<{}>[/／\\]?)\s*"
+    slash = r"\s*(?:(?P<{}>[/／\\])\s*)?"  # white space can be read in one way only, so that long runs cost no time
     middle = (
         slash.format("before")
         + ("[mMмМｍ]\\s*" if "m" in opening else "")

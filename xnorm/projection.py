@@ -7,7 +7,7 @@ is known by its number from the first step to the last, so that one which is dro
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from random import Random
 
@@ -154,10 +154,7 @@ def project(
     if config.find_by_text and open_:
         alone |= _alone([e.text for n in open_ for e in units[n].entities if e.text not in alone], translate)
         for n, text in zip(open_, translate([units[n].text for n in open_]), strict=True):
-            unmarked = Placed(text, {}, dict.fromkeys(range(len(units[n].entities)), "it was not found by its text"))
-            for tried in (best[n], unmarked):
-                if tried is not None and tried.text:
-                    best[n] = _better(best[n], judge.check(units[n], place_by_text(units[n], tried, alone)))
+            best[n] = _by_text(units[n], best[n], text, alone, judge)
     if config.checks.alone:
         for unit, placed in zip(units, best, strict=True):
             assert placed is not None
@@ -191,6 +188,26 @@ def _better(one: Placed | None, other: Placed) -> Placed:
     if one is None:
         return other
     return other if (other.fault is None, len(other.spans)) > (one.fault is None, len(one.spans)) else one
+
+
+def _by_text(unit: Unit, best: Placed | None, plain: str, alone: Mapping[str, str], judge: Judge) -> Placed:
+    """Return the better of two translations with those entities that are found by their own translations.
+
+    Args:
+        best: what markers gave; it is taken only if it keeps more than the plain one where it has no entity by itself,
+            for its text may hold what is left of the markers.
+        plain: the translation of the sentence without markers.
+    """
+    reasons = {} if best is None or best.fault is not None else best.lost
+    lost = {place: reasons.get(place, "it was not found by its text") for place in range(len(unit.entities))}
+    tries = [placed for placed in (best, Placed(plain, {}, lost)) if placed is not None]
+    if not tries[0].spans:
+        tries.reverse()
+    chosen: Placed | None = best if tries[0] is best else None
+    for placed in tries:
+        chosen = _better(chosen, judge.check(unit, place_by_text(unit, placed, alone)))
+    assert chosen is not None
+    return chosen
 
 
 def _alone(texts: Iterable[str], translate: Translate) -> dict[str, str]:

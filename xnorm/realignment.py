@@ -147,7 +147,26 @@ def place_by_text(unit: Unit, placed: Placed, alone: Mapping[str, str]) -> Place
             found.spans[place] = (span,)
             found.by_text.add(place)
             del found.lost[place]
+    for place in _colliding(unit, found):
+        found.drop(place, "its text was found in another entity")
     return found
+
+
+def _colliding(unit: Unit, placed: Placed) -> list[int]:
+    """Return the entities found by their text that share a part of the translation with one which they share none of
+    the sentence with: one word may stand in the translations of both."""
+    if not placed.by_text:
+        return []
+    spans = sorted((span, place) for place, fragments in placed.spans.items() for span in fragments)
+    wrong: set[int] = set()
+    open_: list[tuple[Span, int]] = []
+    for span, place in spans:
+        open_ = [(other, at) for other, at in open_ if other[1] > span[0]]
+        for _, at in open_:
+            if at != place and not _meet(unit.entities[place], unit.entities[at]):
+                wrong |= {place, at} & placed.by_text
+        open_.append((span, place))
+    return sorted(wrong)
 
 
 def _can_be_found(text: str) -> bool:

@@ -109,6 +109,7 @@ def run_training(
     training = replace(training, weights=_weights(corpus, config, training.mentions))
     plain = config.model_dump(mode="json")
     known = [plain, linker.terminology.fingerprint, corpus.about["parts"], version("xnorm"), trainer.checksum()]
+    known += [config.corpus.strong]
     known += checksums(config.linker.all_filters)
     work = output.parent / f".{output.name}.work-{sha256_text(json.dumps(known, sort_keys=True))[:12]}"
     about: dict[str, Any] = {
@@ -152,8 +153,16 @@ def _split(corpus: Corpus, config: TrainConfig, say: Say = lambda line: None) ->
         known = sorted({u for part, u in zip(corpus.part_of, units, strict=True) if part in strong})
         draw = random.Random(f"{config.trainer.model_dump().get('seed', 0)}")
         chosen = set(draw.sample(known, max(1, round(len(known) * config.validation))))
-    pairs = list(zip(corpus.mentions, units, strict=True))
-    return [m for m, u in pairs if u not in chosen], [m for m, u in pairs if u in chosen]
+    rows = list(zip(corpus.mentions, units, corpus.part_of, strict=True))
+    validation = [m for m, u, _ in rows if u in chosen]
+    training = [(m, part) for m, u, part in rows if u not in chosen]
+    # a translated document has the id of its source
+    judged = {m.document for m in validation} - {None}
+    weak = set(corpus.parts).difference(config.corpus.strong)
+    kept = [m for m, part in training if part not in weak or m.document not in judged]
+    if len(kept) < len(training):
+        say(f"left out {len(training) - len(kept):,} mentions of weak parts, whose documents the validation has, too")
+    return kept, validation
 
 
 def _weights(corpus: Corpus, config: TrainConfig, mentions: Sequence[Mention]) -> npt.NDArray[np.float32] | None:

@@ -51,6 +51,8 @@ __all__ = [
 ]
 
 KIND = "encoder-model"
+WEAK = 0.999
+"""Weight of a mention that no person annotated, at most: what weighs less than 1 is learnt from, not measured by."""
 
 
 class IndexConfig(StrictModel):
@@ -212,7 +214,7 @@ def in_words(estimate: Estimate) -> str:
     )  # fmt: skip
     return (
         f"about {time}, {estimate.bytes / 1e9:.1f} GB of memory at most; {estimate.steps:,} updates of "
-        f"{estimate.pairs:,} pairs ({estimate.device})"
+        f"{estimate.pairs:,} pairs ({estimate.device}); longer on a busy machine"
     )
 
 
@@ -256,6 +258,7 @@ def _plan(
         "corpus": corpus,
         "held_out": {
             "concepts": len(ids),
+            "looked_up": len(np.unique(held_out.wanted)),
             "sha256": sha256_text("\n".join(ids)),
             "queries": len(held_out.queries),
             "pool": len(held_out.pool),
@@ -281,9 +284,10 @@ def _mentions(
     corpus = clean_up(read_corpus(config.corpus), config.corpus.cleanup, terminology)
     mentions = corpus.mentions
     check_gold(mentions, terminology)
-    weights: dict[str, float] = getattr(config.corpus, "weights", {})
+    weights = {part: config.corpus.weights.get(part, 1.0) for part in corpus.parts}
+    weights |= {part: min(weights[part], WEAK) for part in set(weights).difference(config.corpus.strong)}
     extra = [
-        Extra(m.text, m.gold[0], m.lang or "und", weights.get(part, 1.0))
+        Extra(m.text, m.gold[0], m.lang or "und", weights[part])
         for m, part in zip(mentions, corpus.part_of, strict=True)
         if len(m.gold) == 1
     ]

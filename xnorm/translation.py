@@ -21,7 +21,7 @@ from xnorm.artifact import check_writable, sha256_file, sha256_text, write_folde
 from xnorm.config import CorpusSpec, StrictModel, TranslatorSpec, find_config, read_yaml, validate
 from xnorm.convert import to_row
 from xnorm.corpora.base import Reader, ReaderConfig, ReadReport
-from xnorm.corpora.bigbio import BigbioConfig, BigbioReader
+from xnorm.corpora.bigbio import TRANSLATION, BigbioConfig, BigbioReader
 from xnorm.corpus import CorpusConfig, missing_files, refuse_missing
 from xnorm.errors import ConfigError, DataError
 from xnorm.progress import Progress, Say, no_progress
@@ -37,7 +37,7 @@ from xnorm.types import Document
 
 __all__ = ["KIND", "TranslationConfig", "run_translation"]
 
-KIND = "translation"
+KIND = TRANSLATION
 AUDIT = "audit.json"
 BLOCK = 64
 """Documents that are translated together."""

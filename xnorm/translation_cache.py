@@ -7,7 +7,7 @@ import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from xnorm.artifact import is_running, sha256_text
 from xnorm.errors import ArtifactError, ConfigError
@@ -56,10 +56,7 @@ class TranslationCache:
         for start in range(0, len(items), self.translator.batch):
             block = items[start : start + self.translator.batch]
             found = self.translator.translate([text for _, text in block], self.source, self.target)
-            if len(found) != len(block):
-                raise ConfigError(
-                    f"translator {self.translator.config.type}: gave {len(found)} translations of {len(block)} texts"
-                )
+            _check(found, len(block), self.translator.config.type)
             self._keep([key for key, _ in block], found)
         return [self._known[key] for key in keys]
 
@@ -116,3 +113,21 @@ class TranslationCache:
                 self._known[key] = text
                 whole += len(line)
         return whole
+
+
+def _check(found: Any, wanted: int, translator: str) -> None:
+    """Refuse what is not one text for each: a translator may be anybody's.
+
+    Raises:
+        ConfigError: it is not.
+    """
+    if not isinstance(found, Sequence) or isinstance(found, str):
+        raise ConfigError(f"translator {translator}: gave {type(found).__name__}, expected a list of texts")
+    if len(found) != wanted:
+        raise ConfigError(f"translator {translator}: gave {len(found)} translations of {wanted} texts")
+    for text in found:
+        if not isinstance(text, str):
+            raise ConfigError(
+                f"translator {translator}: gave {type(text).__name__} for a translation, expected a text, empty if "
+                "there is none"
+            )

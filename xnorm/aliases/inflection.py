@@ -42,6 +42,9 @@ def _rules(lines: str) -> tuple[tuple[str, str], ...]:
 
 ENDINGS: dict[str, Endings] = {
     "en": Endings(
+        # of words in -ity few can be counted: abnormalities and cavities, but no obesities
+        r"(?<!rmal)(?<!form)(?<!regular)(?<!opac)(?<!cav)(?<!extrem)(?<!disabil)(?<!morbid)(?<!tuberos)(?<!personal)ity|"
+        r"puberty|"
         r"ness|ing|ed|ous|ic|ive|[ai]ble|less|ful|ia|itis|uria|pn(o)?ea|iasis|abetes|measles|mumps|rickets|rabies|"
         r"herpes|series|species|caries|scabies|fa?eces|pancreas|biceps|ascites|atlas|lens|stomach|[aou]us",
         _rules(r"""

@@ -216,6 +216,7 @@ def _judge(ensemble: EnsembleGenerator, terminology: Terminology, parts: list[_P
     blocks: list[_Judged] = []
     for part in parts:
         restricted = ensemble.restrict(Allowed(terminology, part.index))
+        restricted.fusion = None  # an earlier fit, which may be deeper
         right = _homonyms(terminology, part)
         for start in range(0, len(part.rows), BATCH):
             rows = part.rows[start : start + BATCH]

@@ -165,6 +165,7 @@ class EnsembleGenerator(CandidateGenerator):
                     f"{folder}: was built without a fusion; build it again with `xnorm index --overwrite`"
                 )
             made._take(FusionModel.read(path), str(path))
+            made._warn_of_other_settings(config.fusion, folder)
         return made
 
     def _take(self, fusion: FusionModel, where: str) -> None:
@@ -172,6 +173,15 @@ class EnsembleGenerator(CandidateGenerator):
         if problem is not None:
             warnings.warn(problem, XnormWarning, stacklevel=2)
         self.fusion = fusion
+
+    def _warn_of_other_settings(self, settings: FusionConfig, folder: Path) -> None:
+        """Say if the weights in an index were fitted with other settings than the config has now."""
+        only = settings.only_concepts
+        if not settings.fit or self.fusion is None or (only and only.path is not None and not only.path.is_file()):
+            return  # a file, or an index that is used elsewhere
+        if self.fusion.fitted.get("settings") not in (None, settings.about()):
+            problem = f"fusion: {folder} was fitted with other settings; `xnorm index --overwrite` fits it again"
+            warnings.warn(problem, XnormWarning, stacklevel=3)
 
     def knows(self, lang: str) -> bool | None:
         found = [member.knows(lang) for member in self.members.values()]
@@ -207,7 +217,9 @@ class EnsembleGenerator(CandidateGenerator):
 
     def propose(self, queries: Queries, k: int) -> dict[str, Candidates]:
         """Return the candidates of each member, whether it counts or not."""
-        depth = max(k, self.config.depth)
+        # learned weights are of ranks up to their own depth, which are to be told however few concepts are asked for
+        learned = self.fusion.depth if self.config.method == "learned" and self.fusion is not None else 1
+        depth = max(k, self.config.depth, learned)
         return {name: member.nearest(queries.members[name], depth) for name, member in self.members.items()}
 
     def _fuse(self, queries: Queries, found: dict[str, Candidates], k: int) -> Candidates:

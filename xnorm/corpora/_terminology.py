@@ -26,6 +26,6 @@ def terminology_at(path: Path) -> TerminologyConfig:
 
 
 def source_files(config: TerminologyConfig) -> list[Path]:
-    """Return the files of a terminology's sources, sorted."""
-    paths = (getattr(source, "path", None) for source in config.sources)
+    """Return the files of a terminology's sources, and of those that its aliases are from, sorted."""
+    paths = (getattr(source, "path", None) for source in config.every_source)
     return sorted({path for path in paths if isinstance(path, Path)})

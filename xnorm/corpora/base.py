@@ -37,9 +37,6 @@ class ReaderConfig(ComponentConfig):
     """What every reader has."""
 
     seam: ClassVar[str] = "corpora"
-    weak: ClassVar[bool] = False
-    """Whether no person wrote these mentions: a model is not chosen by them as long as there are others."""
-
     path: InputPath
     """The file or folder to read; gzip (`.gz`) is unpacked on the way; `-` is standard input."""
     lang: Annotated[str, AfterValidator(lang_code)] | None = None
@@ -49,6 +46,11 @@ class ReaderConfig(ComponentConfig):
     all of which are required. A format that says so itself (`composite` in JSON Lines) has the last word."""
     hint: str | None = None
     """Where the file comes from and under which licence; said when it is missing."""
+
+    @property
+    def weak(self) -> bool:
+        """Whether no person annotated these mentions: a model is not chosen by them as long as there are others."""
+        return False
 
 
 class SpanReaderConfig(ReaderConfig):

@@ -14,6 +14,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, model_validator
 
+from xnorm.artifact import kind_of
 from xnorm.config import InputPath
 from xnorm.corpora.base import (
     Annotation,
@@ -28,7 +29,10 @@ from xnorm.records import JsonId, JsonRecord, JsonStrings, JsonText, parse_recor
 from xnorm.rows import is_rows_folder, read_hub, read_rows, row_files
 from xnorm.types import Document
 
-__all__ = ["BigbioConfig", "BigbioReader"]
+__all__ = ["TRANSLATION", "BigbioConfig", "BigbioReader"]
+
+TRANSLATION = "translation"
+"""Kind of the folders that `xnorm translate` writes."""
 
 MAX_GAP = 1_000_000
 """Characters of a document that no passage covers; more is a wrong offset, and filling it would eat the memory."""
@@ -88,6 +92,13 @@ class BigbioConfig(SpanReaderConfig):
         if (self.hub is None) != (self.revision is None):
             raise ValueError("hub and revision go together: pin the commit that you mean")
         return self
+
+    @property
+    def weak(self) -> bool:
+        """Whether the file stands in a folder that `xnorm translate` wrote, with its manifest."""
+        if self.hub is not None or self.path == Path("-"):
+            return False
+        return kind_of(self.path if self.path.is_dir() else self.path.parent) == TRANSLATION
 
 
 class BigbioReader(SpanReader):

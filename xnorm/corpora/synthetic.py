@@ -69,8 +69,6 @@ class ExcludeConfig(StrictModel):
 class SyntheticConfig(ReaderConfig):
     """Which names become mentions, and what is done to them."""
 
-    weak: ClassVar[bool] = True
-
     path: InputPath = Path("-")
     """A terminology in JSON Lines, or a config (`.yaml`) whose `terminology` is taken; needed without `terminology`."""
     terminology: TerminologyConfig | None = None
@@ -100,6 +98,10 @@ class SyntheticConfig(ReaderConfig):
     name stays as it is."""
     seed: int = 0
     """Another seed, other mentions."""
+
+    @property
+    def weak(self) -> bool:
+        return True
 
     @model_validator(mode="before")
     @classmethod
@@ -196,7 +198,7 @@ class SyntheticReader(Reader):
         config = self.config
         restrictions = Restrictions(terminology)
         allowed = restrictions.names(restrictions.resolve(config.filters, "filters"))
-        weights = getattr(terminology, "name_weights", None)
+        weights = terminology.name_weights
         if weights is not None:
             allowed &= weights >= 1
         excluded = self._excluded(terminology)

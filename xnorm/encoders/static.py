@@ -55,7 +55,7 @@ class StaticCard(StrictModel):
     pieces: int = Field(ge=0)
     """Rows that belong to pieces of the tokenizer; without any there is no tokenizer."""
     source: str = ""
-    """What the training started from, and which names it saw."""
+    """What the training started from."""
 
     @property
     def rows(self) -> int:

@@ -13,7 +13,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -30,8 +30,9 @@ from xnorm.progress import Progress, Say
 from xnorm.registry import require
 from xnorm.sampling import BatchSampler
 from xnorm.training._passes import LOWER_RATE, Passes
+from xnorm.training._schedule import ALIKE, Schedule, State
 
-__all__ = ["CollapseError", "Loop", "Schedule", "State"]
+__all__ = ["CollapseError", "Loop", "MinedSchedule", "TorchState"]
 
 STATE = "state.json"
 """The file of a checkpoint that is written last."""
@@ -39,9 +40,6 @@ OPTIMIZER = "optimizer.safetensors"
 NEIGHBOURS = "neighbours.npy"
 SECONDS = 600.0
 """Between two checkpoints, at most; there is one at each measurement, too."""
-WARM_UP = 0.05
-ALIKE = 0.999
-"""Vectors are all alike if two of them have a higher cosine on average."""
 UNIFORM = 0.99
 """Nothing is learnt if the mean loss between measurements is at least so much of that of vectors all alike, twice
 running: a model that was never trained may begin there."""
@@ -56,53 +54,18 @@ class CollapseError(DataError):
 
 
 @dataclass(frozen=True)
-class Schedule:
-    """When what is done."""
+class MinedSchedule(Schedule):
+    """When what is done, the search for hard negatives among it."""
 
-    steps: int
-    learning_rate: float
-    """Highest one."""
-    evaluations: int
-    """Measurements, evenly spread; the last one is at the end. One more is made before the first step."""
-    patience: int
-    """The training ends after so many measurements without a better one."""
-    refresh: int
+    refresh: int = 0
     """Steps after which neighbours are looked for anew; 0: never."""
-    seed: int
-
-    def rate(self, step: int) -> float:
-        """Return the learning rate of a step, counted from 0."""
-        warm = max(1, int(self.steps * WARM_UP))
-        falling = (self.steps - step) / max(1, self.steps - warm)
-        return self.learning_rate * min((step + 1) / warm, max(0.0, falling))
-
-    def measures(self, done: int) -> bool:
-        """Return whether a measurement comes after so many steps."""
-        share = min(self.evaluations, self.steps)
-        return done * share // self.steps > (done - 1) * share // self.steps
 
 
 @dataclass
-class State:
-    """How far a training is: what a checkpoint says in words."""
+class TorchState(State):
+    """How far a training is; losses are the sum of them, the sum of those of vectors all alike, and how many."""
 
-    step: int = 0
-    """Steps made."""
-    seconds: float = 0.0
-    """Of these, without the measurements between them."""
     texts_at_once: int = 0
-    losses: list[float] = field(default_factory=list)
-    """Since the last measurement: the sum of losses, the sum of those of vectors all alike, how many."""
-    history: list[dict[str, float]] = field(default_factory=list)
-    """Of each measurement: `step`, `mrr` (what the best is chosen by), `recall` (at 1), and `loss` (mean of the steps
-    since the one before)."""
-    best: int = 0
-    """Step of the best measurement; 0: none is better than the one before the first step."""
-
-    def is_out(self, patience: int) -> bool:
-        """Return whether the last measurements, as many as `patience`, were no better than one before them."""
-        found = [entry["mrr"] for entry in self.history]
-        return bool(found) and len(found) - 1 - found.index(max(found)) >= patience
 
 
 class Loop:
@@ -121,7 +84,7 @@ class Loop:
         loss: AlignmentLoss,
         names: AlignedNames,
         sampler: BatchSampler,
-        schedule: Schedule,
+        schedule: MinedSchedule,
         *,
         measure: Callable[[Encode], Retrieval],
         nearest: Callable[[Encode], Neighbours],
@@ -131,7 +94,7 @@ class Loop:
     ) -> None:
         self.passes, self.loss, self.names, self.sampler, self.schedule = passes, loss, names, sampler, schedule
         self._measure, self._nearest, self.work, self._progress, self._say = measure, nearest, work, progress, say
-        self.state = State()
+        self.state = TorchState()
         self._files = require("safetensors.torch", extra="torch", what="training")
         self._neighbours: Neighbours | None = None
         self._parameters = {name: p for name, p in passes.model.named_parameters() if p.requires_grad}
@@ -224,7 +187,7 @@ class Loop:
                 self._refuse_standstill(total / n, uniform / n)
         start = f"step {state.step:,} of {self.schedule.steps:,}: loss {total / n:.4f}" if n else "before the training"
         self._say(f"{start}; held-out concepts: recall@1 {recall:.4f}, mean reciprocal rank {mrr:.4f}")
-        if not state.history or entry["mrr"] > max(old["mrr"] for old in state.history):
+        if state.is_best(entry["mrr"]):
             state.best = state.step
             save_trained(self.passes.model, self.work / f"best-{state.step}")
         state.history.append(entry)
@@ -281,7 +244,7 @@ class Loop:
         if not found:
             return
         last = found[-1]
-        self.state = State(**json.loads((last / STATE).read_text(encoding="utf-8")))
+        self.state = TorchState(**json.loads((last / STATE).read_text(encoding="utf-8")))
         self._say(f"going on from step {self.state.step:,} of a run that was stopped")
         load_trained(self.passes.model, last)
         moments = self._files.load_file(last / OPTIMIZER)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -24,16 +24,14 @@ from xnorm.held_out import Encode, Retrieval
 from xnorm.progress import Progress, Say
 from xnorm.sampling import Batch
 from xnorm.tables import ranges
+from xnorm.training._schedule import ALIKE, Schedule, State
 from xnorm.training._static_model import StaticModel, align_loss, distil_loss
 
-__all__ = ["Draws", "Objectives", "Schedule", "State", "StaticLoop", "Teacher", "TextTable"]
+__all__ = ["Draws", "DroppingSchedule", "Objectives", "StaticLoop", "Teacher", "TextTable"]
 
 CHECKPOINT = "checkpoint.safetensors"
 SECONDS = 300.0
 """Between two checkpoints, at most; there is one at each measurement, too."""
-WARM_UP = 0.05
-ALIKE = 0.999
-"""Vectors are all alike if two of them have a higher cosine on average."""
 
 Ints = npt.NDArray[np.int64]
 
@@ -68,49 +66,11 @@ class Objectives:
 
 
 @dataclass(frozen=True)
-class Schedule:
-    """When what is done."""
+class DroppingSchedule(Schedule):
+    """When what is done, and how much of a text is left out."""
 
-    steps: int
-    learning_rate: float
-    """Highest one; warms up over a twentieth of the steps, then falls linearly to zero."""
-    evaluations: int
-    """Measurements, evenly spread, the last one at the end; one more is made before the first step."""
-    patience: int
-    dropout: float
+    dropout: float = 0.0
     """Share of a text's rows that a step leaves out."""
-    seed: int
-
-    def rate(self, step: int) -> float:
-        """Return the learning rate of a step, counted from 0."""
-        warm = max(1, int(self.steps * WARM_UP))
-        return self.learning_rate * min((step + 1) / warm, (self.steps - step) / max(1, self.steps - warm))
-
-    def measures(self, done: int) -> bool:
-        """Return whether a measurement comes after so many steps."""
-        share = min(self.evaluations, self.steps)
-        return done * share // self.steps > (done - 1) * share // self.steps
-
-
-@dataclass
-class State:
-    """How far a training is: what a checkpoint says in words."""
-
-    step: int = 0
-    """Steps made."""
-    seconds: float = 0.0
-    """Of these, without the measurements between them."""
-    losses: list[float] = field(default_factory=list)
-    """Since the last measurement: their sum, and how many."""
-    history: list[dict[str, float]] = field(default_factory=list)
-    """Of each measurement: `step`, `recall` at 1, `mrr`, `loss` (mean of the steps since the one before)."""
-    best: int = 0
-    """Step of the measurement with the highest mrr; 0: the one before the first step."""
-
-    def is_out(self, patience: int) -> bool:
-        """Return whether the last measurements, as many as `patience`, were no better than one before them."""
-        found = [entry["mrr"] for entry in self.history]
-        return bool(found) and len(found) - 1 - found.index(max(found)) >= patience
 
 
 class TextTable:
@@ -158,7 +118,7 @@ class StaticLoop:
         sampler: Draws,
         teacher: Teacher | None,
         objectives: Objectives,
-        schedule: Schedule,
+        schedule: DroppingSchedule,
         *,
         measure: Callable[[Encode], Retrieval],
         work: Path,
@@ -281,7 +241,7 @@ class StaticLoop:
                 f"the vectors became all alike (mean cosine {found.spread.mean_cosine:.4f} at step {s.step:,})",
                 fix="lower learning_rate, or raise the weight of align",
             )
-        if not s.history or entry["mrr"] > max(e["mrr"] for e in s.history):
+        if s.is_best(entry["mrr"]):
             s.best, self._best = s.step, (self.model.table.copy(), self.model.gains.copy())
         s.history.append(entry)
         s.losses = [0.0, 0]

@@ -23,6 +23,9 @@ from xnorm.translators.base import Translator, TranslatorConfig
 
 __all__ = ["CommandConfig", "CommandTranslator"]
 
+PATIENCE = 5
+"""Seconds for a program that was ended to close its pipes."""
+
 
 class CommandConfig(TranslatorConfig):
     """Which program translates."""
@@ -47,9 +50,9 @@ class CommandTranslator(Translator):
 
     @property
     def identity(self) -> str:
-        """The arguments, and the contents of those that are files."""
+        """The command, and the contents of those of its words that are files."""
         c = self.config
-        files = [sha256_file(Path(a)) for a in c.command[1:] if Path(a).is_file()]
+        files = [sha256_file(Path(a)) for a in c.command if Path(a).is_file()]
         return f"command/{sha256_text(json.dumps([c.command, files, c.version]))[:32]}"
 
     @property
@@ -127,4 +130,11 @@ def _end(process: subprocess.Popen[bytes]) -> None:
             os.killpg(process.pid, signal.SIGKILL)
         else:
             process.kill()
-    process.communicate()
+    try:
+        process.communicate(timeout=PATIENCE)
+    except subprocess.TimeoutExpired:  # something that left the group holds the pipes
+        for pipe in (process.stdin, process.stdout, process.stderr):
+            if pipe is not None:
+                with contextlib.suppress(OSError):
+                    pipe.close()
+        process.wait()
