@@ -164,6 +164,15 @@ def test_layers(family, small, tmp_path):
     np.testing.assert_array_equal(own.encode(["a c d", "c"]), whole)  # the base has all of its layers
 
 
+def test_layers_by_their_numbers(tiny, small, tmp_path):
+    train(trainer(tiny, **{**SHORT, "steps": 1, "evaluations": 1, "learning_rate": 1e-12}, layers=[1]), small, tmp_path)
+    files = pytest.importorskip("safetensors.torch")
+    weights, whole = (files.load_file(f"{folder}/model.safetensors") for folder in (tmp_path / "model", tiny))
+    key = "encoder.layer.{}.output.dense.weight"
+    np.testing.assert_allclose(weights[key.format(0)], whole[key.format(1)], atol=1e-6)
+    assert key.format(1) not in weights
+
+
 def test_layers_that_are_not_there(tiny, small, tmp_path):
     with pytest.raises(ConfigError, match=r"layers: model .* has 2 layers, found 3"):
         train(trainer(tiny, **SHORT, layers=3), small, tmp_path)
@@ -230,7 +239,7 @@ def stop_at(monkeypatch, nth):
     monkeypatch.setattr(Loop, "step", step)
 
 
-@pytest.mark.parametrize(("nth", "settings"), [(1, {}), (6, {}), (12, LORA), (7, REFRESH), (10, {"lora": None})])
+@pytest.mark.parametrize(("nth", "settings"), [(1, {}), (6, {}), (8, LORA), (7, REFRESH), (10, {"lora": None})])
 def test_a_killed_run_ends_with_the_weights_of_one_that_was_not(tiny, tmp_path, monkeypatch, nth, settings):
     monkeypatch.setattr(loop_module, "SECONDS", 0.0)
     told(monkeypatch, lambda step: 100 - step)  # the last weights are the best ones
@@ -570,6 +579,9 @@ def test_epochs(tiny, small):
         ({"loss": {"temperature": 0}}, "loss.temperature: "),
         ({"loss": {"margin": -1}}, "loss.margin: "),
         ({"layers": 0}, "layers: "),
+        ({"layers": []}, "layers: "),
+        ({"layers": [1, 0]}, "layers: "),
+        ({"layers": [-1, 0]}, "layers: "),
         ({"learning_rate": 0}, "learning_rate: "),
         ({"max_len": 9}, "unknown key 'max_len'; did you mean 'max_length'"),
         ({"precision": "float16"}, "precision: "),

@@ -12,7 +12,7 @@ import time
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -85,7 +85,7 @@ class BiEncoderTrainerConfig(TrainerConfig):
     """Put before each name, as `query: ` for the e5 family; the encoder that is trained needs the same."""
     max_length: int = Field(default=32, ge=3)
     """Tokens of a name that are read, the special ones included."""
-    layers: Annotated[int, Field(ge=1)] | list[Annotated[int, Field(ge=0)]] | None = None
+    layers: int | list[int] | None = None
     """Keep so many of the transformer's first layers, or those with these numbers, from 0; half of them take half of
     the time. A gap in the upper half costs least: of twelve, `[0, 1, 2, 3, 4, 5, 9, 10, 11]`. Default: all."""
     freeze_embeddings: bool = True
@@ -124,8 +124,11 @@ class BiEncoderTrainerConfig(TrainerConfig):
     def _check(self) -> BiEncoderTrainerConfig:
         if self.steps is not None and self.epochs is not None:
             raise ValueError(f"steps {self.steps} and epochs {self.epochs:g}: expected one of the two")
-        if isinstance(self.layers, list) and (not self.layers or self.layers != sorted(set(self.layers))):
-            raise ValueError(f"layers: expected a number, or different numbers in ascending order, found {self.layers}")
+        kept = [self.layers - 1] if isinstance(self.layers, int) else self.layers
+        if kept is not None and (not kept or kept[0] < 0 or kept != sorted(set(kept))):
+            raise ValueError(
+                f"layers: expected how many, or the numbers of some, from 0 and ascending, found {self.layers}"
+            )
         if any(d < 1 for d in self.dimensions) or len(set(self.dimensions)) < len(self.dimensions):
             raise ValueError(f"dimensions: expected different numbers above 0, found {self.dimensions}")
         return self
