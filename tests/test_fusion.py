@@ -658,3 +658,18 @@ def test_fusion_and_languages_need_no_new_index(terminology):
     third = usual.model_validate({"type": "ensemble", "members": {"a": {**HASH, "center": "all"}, "b": TFIDF}})
     plain = [_of_the_generator(config.model_dump(mode="json")) for config in (usual, other, third)]
     assert plain[0] == plain[1] != plain[2]
+
+
+@pytest.mark.parametrize(
+    ("queries", "difference", "verdict"),
+    [
+        (29, [0.2, 0.1, 0.3], "29 names are too few to say whether it helps"),
+        (30, [0.2, 0.1, 0.3], "recall@1: it helped"),
+        (30, [-0.2, -0.3, -0.1], "recall@1: it harmed; method: sum is better"),
+        (30, [0.1, 0.0, 0.2], "recall@1: no gain that can be told from chance"),
+    ],
+)
+def test_the_verdict(queries, difference, verdict):
+    told = {"recall@1": {"before": [0.5], "after": [0.7], "difference": difference, "p": 0.01}, "queries": queries}
+    fusion = FusionModel.model_construct(fitted={"held_out": {"all": told}})
+    assert fusion.in_words()[-1] == verdict

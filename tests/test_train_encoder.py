@@ -212,7 +212,9 @@ def test_the_card(plain, tmp_path):
         assert text in card
     use = yaml.safe_load(card.split("```yaml")[1].split("```")[0])
     encoder = {"type": "test_train_encoder:StemEncoder", "prefix": "name: ", "model": "./out"}
-    assert use == {"candidates": {"type": "dense", "encoder": encoder}}
+    encoder["languages"] = list(about["names"]["names_by_lang"])
+    assert use == {"extends": "hpo", "candidates": {"members": {"trained": {"type": "dense", "encoder": encoder}}}}
+    assert f"It was trained on names in {', '.join(encoder['languages'])} alone" in card
     settings = yaml.safe_load(card.split("```yaml")[2].split("```")[0])
     assert settings["trainer"] == about["config"]["trainer"]
     assert settings["sampling"] == about["config"]["sampling"]
@@ -243,13 +245,15 @@ def test_whether_it_helped_is_said(plain, tmp_path, before, after, message):
     path = write_config(plain, tmp_path, trainer={**plain["trainer"], "before": before, "after": after})
     found = command("train", path, "--output", tmp_path / "out", "--quiet")
     assert found.exit_code == 0, found.output
-    assert message in found.stdout.splitlines()[-1]
+    assert message in found.stdout.splitlines()[-2]
     assert message in (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
 
 
 def test_what_little_data_says(plain, tmp_path):
     plain["held_out"] = {"most": 1, "share": 0.01}
-    about = run_encoder_training(config(plain), tmp_path / "out")
+    said: list[str] = []
+    about = run_encoder_training(config(plain), tmp_path / "out", say=said.append)
+    assert any("too few to say whether it helps" in line for line in said)
     assert "too few to say whether it helped" in (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
     assert about["held_out"]["concepts"] == 1
 
@@ -460,7 +464,7 @@ def test_the_command(plain, tmp_path):
     lines = found.stdout.splitlines()
     assert re.match(r"training: ran to its end, [\d,]+ names of \d+ concepts, 950 updates in 1.5 min", lines[0])
     assert lines[1].split() == ["metric", "names", "before", "after", "difference"]
-    assert {line.split()[0] for line in lines[2:-1]} == {"all", "en", "de", "fr", "zh"}
+    assert {line.split()[0] for line in lines[2:-2]} == {"all", "en", "de", "fr", "zh"}
     assert command("train", path, "--output", tmp_path / "out").exit_code == 2
     assert command("train", path, "--output", tmp_path / "out", "--overwrite").exit_code == 0
 

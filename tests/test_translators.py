@@ -156,9 +156,9 @@ def test_a_command_translates_in_order_and_in_batches():
 @pytest.mark.parametrize(
     ("code", "message"),
     [
-        ("import sys; list(sys.stdin); print('\"a\"')", "wrote 1 lines for 2 texts"),
-        ("import sys; list(sys.stdin); print('\"a\"\\n' * 3)", "wrote 3 lines for 2 texts"),
-        ("", "wrote 0 lines for 2 texts"),
+        ("import sys; list(sys.stdin); print('\"a\"')", "expected a line for each of 2 texts, found 1"),
+        ("import sys; list(sys.stdin); print('\"a\"\\n' * 3)", "expected a line for each of 2 texts, found 3"),
+        ("", "expected a line for each of 2 texts, found 0"),
         ("import sys; list(sys.stdin); print('a\\nb')", "line 1 is 'a', expected"),
         ("import sys; list(sys.stdin); print('[1]\\n[2]')", "line 1 is '[1]', expected"),
         ('import sys; list(sys.stdin); print(\'{"translation": null}\\n"b"\')', 'expected {"translation"'),

@@ -142,6 +142,8 @@ def run_benchmark(
             the terminology, or anything that reading, indexing and linking raise.
     """
     check_writable(output, kind=KIND, overwrite=overwrite)
+    for part in sorted(set(config.corpus.parts) - set(config.corpus.strong)):
+        say(f"{part}: synthetic or translated mentions; what is measured on them says little about real ones")
     clock = _Clock()
     _check_files(config, but={made.path for step in config.prepare for made in step.makes})
     _prepare(config, say, clock)

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any
 
 from xnorm.corpora.base import ReadReport
-from xnorm.encoder_card import measures, verdict
+from xnorm.encoder_card import duration, languages, measures, verdict
 from xnorm.linker import LinkCounts
 from xnorm.metrics import reranking_in_words
 
@@ -231,12 +231,12 @@ def encoder_summary(about: Mapping[str, Any]) -> list[str]:
     training, counts = about["training"], about["names"]
     lines = [
         f"training: {training['stopped']}, {counts['names']:,} names of {counts['concepts']:,} concepts, "
-        f"{training['trained']['steps']:,} updates in {training['trained']['seconds'] / 60:,.1f} min"
+        f"{training['trained']['steps']:,} updates in {duration(training['trained']['seconds'])}"
     ]
     rows = [("", "metric", "names", "before", "after", "difference"), *measures(about)]
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     lines += ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows]
-    return [*lines, verdict(about)]
+    return [*lines, verdict(about), languages(about)]
 
 
 def encoder_model_summary(about: Mapping[str, Any]) -> list[str]:

@@ -10,7 +10,24 @@ import yaml
 
 from xnorm.markdown import one_line, table
 
-__all__ = ["measures", "model_card", "verdict"]
+__all__ = ["FEW", "duration", "languages", "measures", "model_card", "verdict"]
+
+FEW = 30
+"""Names below which a comparison says next to nothing."""
+
+
+def duration(seconds: float) -> str:
+    """Return a time in seconds or minutes."""
+    return f"{seconds:,.0f} s" if seconds < 90 else f"{seconds / 60:,.1f} min"
+
+
+def languages(about: Mapping[str, Any]) -> str:
+    """Return on one line which languages the names were in, and what that means beside an encoder that knows others."""
+    codes = ", ".join(one_line(lang) for lang in about["names"]["names_by_lang"])
+    return (
+        f"trained on names in {codes} alone; other languages were not measured, and are often found worse: beside "
+        f"a multilingual encoder set `languages: [{codes}]`, and say the language of mentions (--lang)"
+    )
 
 
 def verdict(about: Mapping[str, Any]) -> str:
@@ -18,7 +35,7 @@ def verdict(about: Mapping[str, Any]) -> str:
     row = about["held_out"]["compared"][0]
     figures = f"{_figure(row['before'])} before, {_figure(row['after'])} after ({_difference(row)})"
     where = f"recall@1 on {row['queries']:,} names of {_looked_up(about):,} held-out concepts"
-    if row["difference"] is None or row["low"] is None:
+    if row["difference"] is None or row["low"] is None or row["queries"] < FEW:
         return f"{where}: {figures}; too few to say whether it helped"
     if row["low"] > 0:
         return f"{where}: {figures}; it helped"
@@ -51,8 +68,9 @@ def model_card(about: Mapping[str, Any], output: Path) -> str:
     sources = ", ".join(f"{one_line(source)} {n:,}" for source, n in about["sources"].items())
     shown = {**{key: config[key] for key in ("names", "sampling", "held_out")}, "trainer": trainer}
     settings = yaml.safe_dump(shown, sort_keys=False, allow_unicode=True)
-    encoder = {**about["encoder"], "model": f"./{output.name}"}
-    use = yaml.safe_dump({"candidates": {"type": "dense", "encoder": encoder}}, sort_keys=False, allow_unicode=True)
+    encoder = {**about["encoder"], "model": f"./{output.name}", "languages": list(counts["names_by_lang"])}
+    member = {"members": {"trained": {"type": "dense", "encoder": encoder}}}
+    use = yaml.safe_dump({"extends": "hpo", "candidates": member}, sort_keys=False, allow_unicode=True)
     lines = [
         f"# {one_line(about['name'])}",
         "",
@@ -65,7 +83,7 @@ def model_card(about: Mapping[str, Any], output: Path) -> str:
         f"- Sources, with their names: {sources}; their licences hold for what is done with this model, too",
         *_of_mentions(about["corpus"]),
         f"- Training: {one_line(str(training['stopped']))}; {training['trained']['steps']:,} updates in "
-        f"{training['trained']['seconds'] / 60:,.1f} min; seed {trainer.get('seed', 0)}",
+        f"{duration(training['trained']['seconds'])}; seed {trainer.get('seed', 0)}",
         f"- Fingerprint of the terminology: `{about['terminology'][:16]}`; of the held-out ids: "
         f"`{about['held_out']['sha256'][:16]}`",
         "",
@@ -82,11 +100,13 @@ def model_card(about: Mapping[str, Any], output: Path) -> str:
         "",
         "## How to use it",
         "",
-        "Beside this folder, in a config of `xnorm index`:",
+        "Beside this folder, in a config of `xnorm index`, as a member of an ensemble (here that of `hpo`):",
         "",
         "```yaml",
         use.rstrip(),
         "```",
+        "",
+        f"It was {languages(about)}.",
         "",
         f"It was made by `xnorm train CONFIG --output {one_line(output.name)}` with these settings:",
         "",

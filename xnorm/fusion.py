@@ -189,7 +189,21 @@ class FusionModel(StrictModel):
                     (before, *_), (after, *_), (by, low, high) = (found[k] for k in ("before", "after", "difference"))
                     change = f"{by:+.3f} [{low:+.3f}, {high:+.3f}], p {found['p']:.3f}"
                     lines.append(f"  {metric:<10} {before:.3f} -> {after:.3f}  {change}")
-        return lines
+        return [*lines, *self._verdict()]
+
+    def _verdict(self) -> list[str]:
+        """Return whether the fit helped, on one line, if it was measured."""
+        told: dict[str, Any] = next(iter(self.fitted.get("held_out", {}).values()), {})
+        if not isinstance(found := told.get("recall@1"), dict):
+            return []
+        _, low, high = found["difference"]
+        if told["queries"] < LEAST:
+            return [f"{told['queries']:,} names are too few to say whether it helps"]
+        if low > 0:
+            return ["recall@1: it helped"]
+        if high < 0:
+            return ["recall@1: it harmed; method: sum is better"]
+        return ["recall@1: no gain that can be told from chance"]
 
     def shown(self, z: Floats) -> Floats:
         """Return scores from 0 to 1, of any shape, rising with z."""

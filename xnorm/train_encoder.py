@@ -23,7 +23,7 @@ from xnorm.candidates.base import CandidateGenerator
 from xnorm.config import ComponentConfig, StrictModel, TrainerSpec, find_config, read_with_linker, validate
 from xnorm.corpus import CorpusConfig, check_gold, clean_up, missing_files, read_corpus, refuse_missing
 from xnorm.embedding import VectorCache, cache_folder, encode_unique
-from xnorm.encoder_card import model_card
+from xnorm.encoder_card import FEW, model_card
 from xnorm.encoders.base import HELD_OUT_IDS, Encoder
 from xnorm.encoders.sentence_transformer import SentenceTransformerConfig
 from xnorm.errors import ConfigError
@@ -170,6 +170,8 @@ def run_encoder_training(
     plain = config.model_dump(mode="json")
     known = [plain, plan.terminology.fingerprint, about["corpus"], version("xnorm"), trainer.checksum()]
     work = output.parent / f".{output.name}.work-{sha256_text(json.dumps(known, sort_keys=True))[:12]}"
+    if (n := len(plan.held_out.queries)) < FEW:
+        say(f"only {n} names of held-out concepts to measure by: too few to say whether it helps")
     if not work.exists():
         estimate = trainer.estimate(plan.names, plan.held_out, sampler=plan.sampler)
         say(in_words(estimate))

@@ -107,7 +107,7 @@ class CommandTranslator(Translator):
         except UnicodeDecodeError as e:
             raise ConfigError(f"{self._what}: wrote what is not UTF-8 (byte {e.start})") from None
         if len(lines) != wanted:
-            raise ConfigError(f"{self._what}: wrote {len(lines)} lines for {wanted} texts, expected one for each")
+            raise ConfigError(f"{self._what}: expected a line for each of {wanted} texts, found {len(lines)}")
         return [self._translation(line, number) for number, line in enumerate(lines, 1)]
 
     def _translation(self, line: str, number: int) -> str:
