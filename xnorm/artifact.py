@@ -23,6 +23,7 @@ __all__ = [
     "MANIFEST",
     "VERIFY_UP_TO",
     "check_writable",
+    "claim_work",
     "is_running",
     "kind_of",
     "open_folder",
@@ -250,6 +251,32 @@ def _is_being_written(path: Path) -> bool:
     """Return whether a process that still runs is about to put a folder in its place."""
     pids = (p.name.rpartition("-")[2] for p in path.parent.glob(f".{path.name}.new-*"))
     return any(pid.isdigit() and int(pid) != os.getpid() and is_running(int(pid)) for pid in pids)
+
+
+def claim_work(folder: Path, key: str) -> None:
+    """Make a work folder ours, from which a killed run goes on, and empty it unless it holds work of the same key.
+
+    Raises:
+        ArtifactError: another process is at work there, or it cannot be written.
+    """
+    state = folder / "state.json"
+    try:
+        left = json.loads(state.read_text(encoding="utf-8"))
+        if left["pid"] != os.getpid() and is_running(left["pid"]):
+            raise ArtifactError(
+                f"{folder}: process {left['pid']} is at work here; wait for it, or delete the folder if that process "
+                "is another program"
+            )
+        same = left["key"] == key
+    except (OSError, ValueError, KeyError, TypeError):
+        same = False
+    try:
+        if not same:
+            shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True, exist_ok=True)
+        state.write_text(json.dumps({"key": key, "pid": os.getpid()}), encoding="utf-8")
+    except OSError as e:
+        raise ArtifactError(f"{folder}: cannot be written: {e.strerror or e}") from e
 
 
 def is_running(pid: int) -> bool:

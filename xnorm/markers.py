@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import count
 
+from xnorm.text import trimmed
+
 __all__ = ["STYLES", "Marked", "Style", "Unmarked", "mark", "nesting_pieces", "unmark"]
 
 Span = tuple[int, int]
@@ -200,7 +202,7 @@ def unmark(translation: str, marked: Marked) -> Unmarked:
     for number, piece in marked.numbers.items():
         if number in reasons:
             continue
-        start, end = _trimmed(text, places[number, False], places[number, True])
+        start, end = trimmed(text, places[number, False], places[number, True])
         if start >= end:
             reasons[number] = "nothing is left between its markers"
         else:
@@ -317,12 +319,3 @@ def _joins(left: str, right: str) -> bool:
     return bool(left and right) and all(
         c.isalpha() and unicodedata.name(c, "").startswith(("LATIN", "GREEK", "CYRILLIC")) for c in (left, right)
     )
-
-
-def _trimmed(text: str, start: int, end: int) -> Span:
-    """Return a span without white space at its ends."""
-    while start < end and text[start].isspace():
-        start += 1
-    while start < end and text[end - 1].isspace():
-        end -= 1
-    return start, end

@@ -19,7 +19,7 @@ from xnorm.plausibility import effective_length, unchanged
 from xnorm.realignment import TOO_CROSSED, Entity, Placed, Unit, place_by_markers, place_by_text, swapped
 from xnorm.registry import did_you_mean
 from xnorm.sentences import cut_sentences
-from xnorm.text import unspaced_letters
+from xnorm.text import trimmed, unspaced_letters
 from xnorm.translation_audit import OTHER_CONCEPT, Lexicon, TranslationAudit
 from xnorm.translation_checks import NOT_WHOLE, ChecksConfig, Judge, Knows
 from xnorm.types import Document, Mention
@@ -102,24 +102,20 @@ def _fragments(mention: Mention, document: Document, longest: int) -> tuple[tupl
         spans = [(len(mention.left), len(mention.left) + len(mention.text))]  # a row of a list
     if not spans:
         return "it has no place in the source"
-    trimmed: list[tuple[int, int]] = []
-    for start, end in spans:
-        while start < end and text[start].isspace():
-            start += 1
-        while start < end and text[end - 1].isspace():
-            end -= 1
-        if start < end and trimmed and start < trimmed[-1][1]:
-            trimmed[-1] = (trimmed[-1][0], max(end, trimmed[-1][1]))
+    kept: list[tuple[int, int]] = []
+    for start, end in (trimmed(text, *span) for span in spans):
+        if start < end and kept and start < kept[-1][1]:
+            kept[-1] = (kept[-1][0], max(end, kept[-1][1]))
         elif start < end:
-            trimmed.append((start, end))
-    if not trimmed:
+            kept.append((start, end))
+    if not kept:
         return "it is empty in the source"
     surface = " ".join(text[start:end] for start, end in mention.spans) if mention.spans else mention.text
     if surface.split() != mention.text.split():
         return "its text is not what stands at its offsets in the source"
-    if trimmed[-1][1] - trimmed[0][0] > longest:
+    if kept[-1][1] - kept[0][0] > longest:
         return f"it reaches over more than {longest:,} characters"
-    return tuple(trimmed)
+    return tuple(kept)
 
 
 def project(

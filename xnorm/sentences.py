@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
+from xnorm.text import trimmed
+
 __all__ = ["cut_sentences"]
 
 Span = tuple[int, int]
@@ -39,7 +41,7 @@ def cut_sentences(text: str, whole: Sequence[Span] = (), *, longest: int = 2000)
     for end in (*_outside(ends, barred), len(text)):
         sentences += _shortened(text, start, end, barred, longest)
         start = end
-    return [span for span in (_trimmed(text, *s) for s in sentences) if span[0] < span[1]]
+    return [span for span in (trimmed(text, *s) for s in sentences) if span[0] < span[1]]
 
 
 def _ends(text: str) -> Iterator[int]:
@@ -95,12 +97,3 @@ def _shortened(text: str, start: int, end: int, barred: Sequence[Span], longest:
         yield start, last
         start = last
     yield start, end
-
-
-def _trimmed(text: str, start: int, end: int) -> Span:
-    """Return a span without white space at its ends."""
-    while start < end and text[start].isspace():
-        start += 1
-    while start < end and text[end - 1].isspace():
-        end -= 1
-    return start, end

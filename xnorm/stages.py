@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import shutil
 import zipfile
 from collections.abc import Sequence
@@ -15,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from xnorm.artifact import is_running, sha256_text
+from xnorm.artifact import claim_work, sha256_text
 from xnorm.bundle import model_checksum
 from xnorm.candidates.base import Candidates
 from xnorm.corpus import Corpus
@@ -57,7 +56,7 @@ def rank(
     """
     mentions = corpus.mentions
     work = _work(beside)
-    _enter(work, _key(linker, mentions, top_k))
+    claim_work(work, _key(linker, mentions, top_k))
     if done := sum(
         min(BLOCK, len(mentions) - start)
         for start in range(0, len(mentions), BLOCK)
@@ -93,28 +92,6 @@ def _key(linker: Linker, mentions: Sequence[Mention], top_k: int) -> str:
     files = [model_checksum(linker.config.reranker), *checksums(linker.config.all_filters)]
     settings = [linker.config.model_dump(mode="json"), *files]
     return sha256_text(json.dumps([linker.terminology.fingerprint, settings, top_k, version("xnorm"), texts]))
-
-
-def _enter(work: Path, key: str) -> None:
-    """Make the work folder ours, and empty unless it holds work of the same key."""
-    state = work / "state.json"
-    try:
-        left = json.loads(state.read_text(encoding="utf-8"))
-        if left["pid"] != os.getpid() and is_running(left["pid"]):
-            raise ArtifactError(
-                f"{work}: process {left['pid']} is at work here; wait for it, or delete the folder if that process is "
-                "another program"
-            )
-        same = left["key"] == key
-    except (OSError, ValueError, KeyError, TypeError):
-        same = False
-    try:
-        if not same:
-            shutil.rmtree(work, ignore_errors=True)
-        work.mkdir(parents=True, exist_ok=True)
-        state.write_text(json.dumps({"key": key, "pid": os.getpid()}), encoding="utf-8")
-    except OSError as e:
-        raise ArtifactError(f"{work}: cannot be written: {e.strerror or e}") from e
 
 
 def _block(file: Path, linker: Linker, mentions: Sequence[Mention], top_k: int) -> Blocks:

@@ -24,6 +24,7 @@ __all__ = [
     "main_lang",
     "romanise_greek",
     "script_of",
+    "trimmed",
     "unspaced_letters",
     "without_accents",
 ]
@@ -50,6 +51,15 @@ _ISO_639_1 = {
     "rus": "ru", "slo": "sk", "slk": "sk", "slv": "sl", "spa": "es", "srp": "sr", "scc": "sr", "swe": "sv",
     "tha": "th", "tur": "tr", "ukr": "uk", "vie": "vi",
 }  # fmt: skip
+
+
+def trimmed(text: str, start: int, end: int) -> tuple[int, int]:
+    """Return a span of a text without white space at its ends."""
+    while start < end and text[start].isspace():
+        start += 1
+    while start < end and text[end - 1].isspace():
+        end -= 1
+    return start, end
 
 
 def lang_code(lang: str) -> str:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
-from xnorm.artifact import is_running, sha256_text
+from xnorm.artifact import claim_work, sha256_text
 from xnorm.errors import ArtifactError, ConfigError
 from xnorm.translators.base import Translator
 
@@ -77,22 +76,9 @@ class TranslationCache:
             raise ArtifactError(f"{self.folder}: cannot be written: {e.strerror or e}") from e
 
     def _enter(self, key: str) -> None:
-        state, lines = self.folder / "state.json", self.folder / "translations.jsonl"
+        claim_work(self.folder, key)
+        lines = self.folder / "translations.jsonl"
         try:
-            left = json.loads(state.read_text(encoding="utf-8"))
-            if left["pid"] != os.getpid() and is_running(left["pid"]):
-                raise ArtifactError(
-                    f"{self.folder}: process {left['pid']} is at work here; wait for it, or delete the folder if that "
-                    "process is another program"
-                )
-            same = left["key"] == key
-        except (OSError, ValueError, KeyError, TypeError):
-            same = False
-        try:
-            if not same:
-                shutil.rmtree(self.folder, ignore_errors=True)
-            self.folder.mkdir(parents=True, exist_ok=True)
-            state.write_text(json.dumps({"key": key, "pid": os.getpid()}), encoding="utf-8")
             whole = self._read(lines) if lines.exists() else 0
             self._file = lines.open("a", encoding="utf-8")
             self._file.truncate(whole)
